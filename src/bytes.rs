@@ -1,0 +1,276 @@
+//! Core-local bytes: cheap to clone and to slice, counted without atomics.
+//!
+//! A [`Bytes`] is a view of memory that is static, owned, or *lent*: the ring's provided buffers are lent
+//! to the requests that arrived in them, and go back to the kernel when the last view is dropped.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::{Bound, Deref, Range, RangeBounds};
+use std::rc::Rc;
+
+/// Immutable bytes that stay on their core. Cloning and slicing never copy.
+///
+/// ```
+/// use kiang::Bytes;
+/// let bytes = Bytes::from("GET /plaintext");
+/// assert_eq!(&bytes.slice(4..)[..], b"/plaintext");
+/// ```
+#[derive(Clone)]
+pub struct Bytes(Storage);
+
+#[derive(Clone)]
+enum Storage {
+    Static(&'static [u8]),
+    Owned { memory: Rc<Vec<u8>>, start: usize, len: usize },
+    Lent { memory: Lease, start: u32, len: u32 },
+}
+
+impl Bytes {
+    /// No bytes.
+    pub const fn new() -> Self {
+        Self(Storage::Static(b""))
+    }
+
+    /// Bytes that live as long as the program.
+    pub const fn from_static(bytes: &'static [u8]) -> Self {
+        Self(Storage::Static(bytes))
+    }
+
+    /// A view of part of these bytes.
+    ///
+    /// # Panics
+    /// If the range does not lie within the bytes.
+    pub fn slice(&self, range: impl RangeBounds<usize>) -> Self {
+        let Range { start, end } = resolve(&range, self.len());
+        match &self.0 {
+            Storage::Static(bytes) => Self(Storage::Static(&bytes[start..end])),
+            _ => {
+                let mut view = self.clone();
+                view.0.narrow(start, end - start);
+                view
+            }
+        }
+    }
+
+    /// Splits off and returns the first `n` bytes; keeps the rest.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn split_to(&mut self, n: usize) -> Self {
+        let first = self.slice(..n);
+        self.advance(n);
+        first
+    }
+
+    /// Drops the first `n` bytes from the view.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn advance(&mut self, n: usize) {
+        let len = self.len();
+        assert!(n <= len, "advanced by {n} in {len} bytes");
+        if n == len {
+            // Lets go of the memory, so that a lent buffer goes back at once.
+            *self = Self::new();
+        } else {
+            self.0.narrow(n, len - n);
+        }
+    }
+
+    /// Bytes in a buffer that its lender wants back when the last view is gone.
+    pub(crate) fn lent(memory: Lease, len: usize) -> Self {
+        debug_assert!(len <= memory.0.memory().len());
+        Self(Storage::Lent { memory, start: 0, len: len as u32 })
+    }
+}
+
+/// The range's bounds as offsets into `len` bytes (`std::slice::range` is not stable yet).
+fn resolve(range: &impl RangeBounds<usize>, len: usize) -> Range<usize> {
+    let start = match range.start_bound() {
+        Bound::Included(&start) => start,
+        Bound::Excluded(&before) => before + 1,
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(&last) => last + 1,
+        Bound::Excluded(&end) => end,
+        Bound::Unbounded => len,
+    };
+    assert!(start <= end && end <= len, "range {start}..{end} is out of range for {len} bytes");
+    start..end
+}
+
+impl Storage {
+    /// Narrows a view to `len` bytes from `skip` on; the caller has checked that they are there.
+    fn narrow(&mut self, skip: usize, n: usize) {
+        match self {
+            Storage::Static(bytes) => *bytes = &bytes[skip..skip + n],
+            Storage::Owned { start, len, .. } => (*start, *len) = (*start + skip, n),
+            Storage::Lent { start, len, .. } => (*start, *len) = (*start + skip as u32, n as u32),
+        }
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Storage::Static(bytes) => bytes,
+            Storage::Owned { memory, start, len } => &memory[*start..*start + *len],
+            Storage::Lent { memory, start, len } => {
+                &memory.0.memory()[*start as usize..*start as usize + *len as usize]
+            }
+        }
+    }
+}
+
+/// Memory that somebody lends: kept by its lender for ever, and wanted back.
+///
+/// Two promises `Bytes` makes of every implementation, and the ring relies on: the memory does not move while
+/// a lease is held, and its contents do not change.
+pub(crate) trait Lender {
+    /// All of the memory.
+    fn memory(&self) -> &[u8];
+    /// Called when the last lease has gone.
+    fn returned(&self);
+}
+
+/// A share in lent memory. The lender keeps one `Rc` itself; so two left means that this is the last lease.
+pub(crate) struct Lease(Rc<dyn Lender>);
+
+impl Lease {
+    pub(crate) fn new(lender: Rc<dyn Lender>) -> Self {
+        Self(lender)
+    }
+}
+
+impl Clone for Lease {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if Rc::strong_count(&self.0) == 2 {
+            self.0.returned();
+        }
+    }
+}
+
+impl Default for Bytes {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        let len = bytes.len();
+        Self(Storage::Owned { memory: Rc::new(bytes), start: 0, len })
+    }
+}
+
+impl From<String> for Bytes {
+    fn from(text: String) -> Self {
+        Self::from(text.into_bytes())
+    }
+}
+
+impl From<&'static str> for Bytes {
+    fn from(text: &'static str) -> Self {
+        Self::from_static(text.as_bytes())
+    }
+}
+
+impl From<&'static [u8]> for Bytes {
+    fn from(bytes: &'static [u8]) -> Self {
+        Self::from_static(bytes)
+    }
+}
+
+impl From<Cow<'static, str>> for Bytes {
+    fn from(text: Cow<'static, str>) -> Self {
+        match text {
+            Cow::Borrowed(text) => Self::from(text),
+            Cow::Owned(text) => Self::from(text),
+        }
+    }
+}
+
+impl PartialEq for Bytes {
+    fn eq(&self, other: &Self) -> bool {
+        self[..] == other[..]
+    }
+}
+
+impl Eq for Bytes {}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "b\"{}\"", self.escape_ascii())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    struct Shelf {
+        memory: [u8; 4],
+        returned: Cell<u32>,
+    }
+
+    impl Lender for Shelf {
+        fn memory(&self) -> &[u8] {
+            &self.memory
+        }
+        fn returned(&self) {
+            self.returned.set(self.returned.get() + 1);
+        }
+    }
+
+    #[test]
+    fn lent_memory_is_returned_once_with_the_last_view() {
+        let shelf = Rc::new(Shelf { memory: *b"abcd", returned: Cell::new(0) });
+        for round in 1..=3 {
+            let whole = Bytes::lent(Lease::new(shelf.clone()), 3);
+            let mut view = whole.slice(1..);
+            assert_eq!((&whole[..], &view[..]), (&b"abc"[..], &b"bc"[..]));
+            drop(whole);
+            assert_eq!(shelf.returned.get(), round - 1);
+            view.advance(2);
+            assert_eq!(shelf.returned.get(), round, "an empty view holds nothing");
+        }
+    }
+
+    #[test]
+    fn slices_and_splits_agree_for_every_storage() {
+        let shelf = Rc::new(Shelf { memory: *b"abcd", returned: Cell::new(0) });
+        let kinds =
+            [Bytes::from("abcd"), Bytes::from(b"abcd".to_vec()), Bytes::lent(Lease::new(shelf.clone()), 4)];
+        for bytes in kinds {
+            for at in 0..=4 {
+                let mut rest = bytes.clone();
+                let first = rest.split_to(at);
+                assert_eq!((&first[..], &rest[..]), (&b"abcd"[..at], &b"abcd"[at..]));
+                assert_eq!(bytes.slice(at..), rest);
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "out of range")]
+    fn a_slice_beyond_the_end_panics() {
+        let _ = Bytes::from("abc").slice(..4);
+    }
+}

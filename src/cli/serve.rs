@@ -1,0 +1,85 @@
+//! `kiang serve`: makes sure that the machine will do, then runs the chosen app until it is told to stop.
+
+use super::settings::Config;
+use super::{Failure, banner, say, start_logging};
+use kiang::Server;
+use kiang::doctor::{Verdict, examine};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::process::ExitCode;
+
+/// Serves until SIGTERM or SIGINT.
+pub(super) fn serve(config: &Config) -> Result<ExitCode, Failure> {
+    start_logging();
+    raise_limits();
+    refuse_unless_fit(config)?;
+    let app = config.app;
+    let server = bind(config)
+        .map(|server| {
+            server
+                .cores(config.cores.clone())
+                .drain(config.drain)
+                .limits(config.limits.clone())
+                .deadlines(config.deadlines.clone())
+                .on_start(move |started| say(&banner::banner(app, started)))
+        })
+        .map_err(fault)?;
+    let limits = config.limits.clone();
+    server.run(move |core| app.build(core, &limits)).map_err(fault)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn bind(config: &Config) -> kiang::Result<Server> {
+    // `Config` has at least one address.
+    let server = Server::bind(config.bind[0])?;
+    config.bind[1..].iter().try_fold(server, |server, addr| server.and_bind(*addr))
+}
+
+/// Every failing check in the doctor's words, or nothing.
+fn refuse_unless_fit(config: &Config) -> Result<(), Failure> {
+    let findings = examine(&config.bind);
+    let failing: Vec<_> = findings.iter().filter(|finding| finding.verdict == Verdict::Fails).collect();
+    if failing.is_empty() {
+        let warnings: Vec<_> = findings
+            .iter()
+            .filter(|finding| finding.verdict == Verdict::Warning)
+            .map(|finding| finding.check.as_str())
+            .collect();
+        if !warnings.is_empty() {
+            log::info!("this machine could serve better ({}): `kiang doctor` says how", warnings.join(", "));
+        }
+        return Ok(());
+    }
+    let failing: Vec<_> = failing.iter().map(ToString::to_string).collect();
+    Err(Failure::Fault(format!("cannot serve here\n{}", failing.join("\n"))))
+}
+
+/// Below this many descriptors a busy server runs out of them.
+const FEW_FILES: u64 = 10_000;
+const FEW_LOCKED: u64 = 512 * 1024;
+
+/// Raises the soft limits to the hard ones, which needs no privilege.
+fn raise_limits() {
+    let files = raise(Resource::Nofile);
+    if files.is_some_and(|files| files < FEW_FILES) {
+        log::warn!(
+            "only {} files can be open at a time, each connection takes one: see `kiang doctor`",
+            files.unwrap_or_default()
+        );
+    }
+    if getrlimit(Resource::Memlock).current.is_some_and(|locked| locked < FEW_LOCKED) {
+        raise(Resource::Memlock);
+    }
+}
+
+/// The soft limit that is in force afterwards.
+fn raise(resource: Resource) -> Option<u64> {
+    let Rlimit { current, maximum } = getrlimit(resource);
+    if current != maximum && setrlimit(resource, Rlimit { current: maximum, maximum }).is_ok() {
+        return maximum;
+    }
+    current
+}
+
+fn fault(error: kiang::Error) -> Failure {
+    Failure::Fault(error.to_string())
+}

@@ -1,0 +1,250 @@
+//! What can be set, and where it was set: flag, environment, file or not at all, in this order.
+
+use super::apps::AppName;
+use super::units::{Address, Count, Deadline, Size, Span};
+use kiang::{Cores, Deadlines, Limits};
+use serde::{Deserialize, Deserializer, de};
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+use std::{fmt, fs};
+
+/// Everything that flag, environment and file can set. One definition serves all three, so that the key of a
+/// flag `--max-head` is always `max-head`, and its variable `KIANG_MAX_HEAD`.
+#[derive(Clone, Debug, Default, clap::Args, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Settings {
+    /// Address to listen on; repeat it, or separate several with commas [default: 127.0.0.1:8080]
+    #[arg(long, env = "KIANG_BIND", value_name = "ADDRESS", value_delimiter = ',')]
+    #[serde(deserialize_with = "texts")]
+    bind: Option<Vec<Address>>,
+
+    /// CPUs to run on: `all`, how many (`2`), or which (`0,2-5`; `3-3` is CPU 3 alone) [default: all]
+    #[arg(long, env = "KIANG_CORES", value_name = "CORES")]
+    #[serde(deserialize_with = "text")]
+    cores: Option<Cores>,
+
+    /// What to serve: `bench`, the endpoints of the common benchmarks, or `echo`, which answers what it was
+    /// sent [default: bench]
+    #[arg(long, env = "KIANG_APP", value_name = "APP")]
+    #[serde(deserialize_with = "text")]
+    app: Option<AppName>,
+
+    /// On SIGTERM or SIGINT, how long requests in flight may take to finish [default: 10s]
+    #[arg(long, env = "KIANG_DRAIN", value_name = "DURATION")]
+    #[serde(deserialize_with = "text")]
+    drain: Option<Span>,
+
+    /// Longest request line and header fields together; beyond it 431 [default: 16KiB]
+    #[arg(long, env = "KIANG_MAX_HEAD", value_name = "SIZE", help_heading = LIMITS)]
+    #[serde(deserialize_with = "text")]
+    max_head: Option<Size>,
+
+    /// Most header fields of a request; beyond it 431 [default: 100]
+    #[arg(long, env = "KIANG_MAX_HEADERS", value_name = "COUNT", help_heading = LIMITS)]
+    #[serde(deserialize_with = "text")]
+    max_headers: Option<Count>,
+
+    /// Longest request target; beyond it 414 [default: 8KiB]
+    #[arg(long, env = "KIANG_MAX_TARGET", value_name = "SIZE", help_heading = LIMITS)]
+    #[serde(deserialize_with = "text")]
+    max_target: Option<Size>,
+
+    /// Longest request body; beyond it 413 [default: 64MiB]
+    #[arg(long, env = "KIANG_MAX_BODY", value_name = "SIZE", help_heading = LIMITS)]
+    #[serde(deserialize_with = "text")]
+    max_body: Option<Size>,
+
+    /// Longest request body that is collected in memory; beyond it 413 [default: 2MiB]
+    #[arg(long, env = "KIANG_MAX_BUFFERED_BODY", value_name = "SIZE", help_heading = LIMITS)]
+    #[serde(deserialize_with = "text")]
+    max_buffered_body: Option<Size>,
+
+    /// Most connections of one core; beyond it new ones wait [default: 100000]
+    #[arg(long, env = "KIANG_MAX_CONNECTIONS", value_name = "COUNT", help_heading = LIMITS)]
+    #[serde(deserialize_with = "text")]
+    max_connections: Option<Count>,
+
+    /// Longest wait for a whole request head, from its first byte [default: 10s]
+    #[arg(long, env = "KIANG_HEAD_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
+    #[serde(deserialize_with = "text")]
+    head_timeout: Option<Deadline>,
+
+    /// Longest wait between two bytes of a request body [default: 30s]
+    #[arg(long, env = "KIANG_BODY_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
+    #[serde(deserialize_with = "text")]
+    body_timeout: Option<Deadline>,
+
+    /// Longest wait for the next request on a connection [default: 75s]
+    #[arg(long, env = "KIANG_IDLE_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
+    #[serde(deserialize_with = "text")]
+    idle_timeout: Option<Deadline>,
+
+    /// Longest wait for a client to take any part of an answer [default: 30s]
+    #[arg(long, env = "KIANG_WRITE_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
+    #[serde(deserialize_with = "text")]
+    write_timeout: Option<Deadline>,
+}
+
+const LIMITS: &str = "Limits (on what one client may send)";
+const DEADLINES: &str = "Deadlines (a client that misses one loses its connection)";
+
+/// Everything, decided.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) bind: Vec<SocketAddr>,
+    pub(crate) cores: Cores,
+    pub(crate) app: AppName,
+    pub(crate) drain: Duration,
+    pub(crate) limits: Limits,
+    pub(crate) deadlines: Deadlines,
+}
+
+impl Settings {
+    /// Nothing but addresses.
+    pub(crate) fn with_bind(bind: Option<Vec<Address>>) -> Self {
+        Self { bind, ..Self::default() }
+    }
+
+    /// Reads a TOML file. The error names the file, the line and what would be right.
+    pub(crate) fn from_file(path: &str) -> Result<Self, String> {
+        let text = fs::read_to_string(path)
+            .map_err(|error| format!("cannot read the configuration file `{path}`: {error}"))?;
+        Self::from_toml(&text).map_err(|error| format!("in the configuration file `{path}`, {error}"))
+    }
+
+    pub(super) fn from_toml(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error: toml::de::Error| {
+            let start = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = text[..start].matches('\n').count();
+            let shown = text.lines().nth(line).unwrap_or_default().trim();
+            format!("line {}, `{shown}`: {}", line + 1, error.message())
+        })
+    }
+
+    /// These settings, and where they say nothing, those.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self {
+            bind: self.bind.or(other.bind),
+            cores: self.cores.or(other.cores),
+            app: self.app.or(other.app),
+            drain: self.drain.or(other.drain),
+            max_head: self.max_head.or(other.max_head),
+            max_headers: self.max_headers.or(other.max_headers),
+            max_target: self.max_target.or(other.max_target),
+            max_body: self.max_body.or(other.max_body),
+            max_buffered_body: self.max_buffered_body.or(other.max_buffered_body),
+            max_connections: self.max_connections.or(other.max_connections),
+            head_timeout: self.head_timeout.or(other.head_timeout),
+            body_timeout: self.body_timeout.or(other.body_timeout),
+            idle_timeout: self.idle_timeout.or(other.idle_timeout),
+            write_timeout: self.write_timeout.or(other.write_timeout),
+        }
+    }
+
+    /// Fills in the defaults, and checks what one value alone does not show.
+    pub(crate) fn decide(self) -> Result<Config, String> {
+        let (limits, deadlines) = (Limits::default(), Deadlines::default());
+        let size = |size: Option<Size>, default| match size {
+            Some(Size(bytes)) => usize::try_from(bytes).unwrap_or(usize::MAX),
+            None => default,
+        };
+        let head_bytes = size(self.max_head, limits.head_bytes);
+        let config = Config {
+            bind: self.bind.map_or_else(default_bind, |all| all.iter().map(|addr| addr.0).collect()),
+            cores: self.cores.unwrap_or_default(),
+            app: self.app.unwrap_or_default(),
+            drain: self.drain.map_or(DRAIN, |span| span.0),
+            limits: Limits {
+                head_bytes,
+                headers: self.max_headers.map_or(limits.headers, |count| count.0),
+                // Who sets only the head's limit means the target as well.
+                target_bytes: size(self.max_target, limits.target_bytes.min(head_bytes)),
+                body_bytes: self.max_body.map_or(limits.body_bytes, |size| size.0),
+                buffered_body_bytes: size(self.max_buffered_body, limits.buffered_body_bytes),
+                connections: self.max_connections.map_or(limits.connections, |count| count.0),
+            },
+            deadlines: Deadlines {
+                head: self.head_timeout.map_or(deadlines.head, |deadline| deadline.0),
+                body: self.body_timeout.map_or(deadlines.body, |deadline| deadline.0),
+                idle: self.idle_timeout.map_or(deadlines.idle, |deadline| deadline.0),
+                write: self.write_timeout.map_or(deadlines.write, |deadline| deadline.0),
+            },
+        };
+        config.check()?;
+        Ok(config)
+    }
+}
+
+impl Config {
+    fn check(&self) -> Result<(), String> {
+        if self.bind.is_empty() {
+            return Err("`bind` names no address; leave it out for 127.0.0.1:8080".into());
+        }
+        let twice = |addr: &SocketAddr| {
+            addr.port() != 0 && self.bind.iter().filter(|other| *other == addr).count() > 1
+        };
+        if let Some(addr) = self.bind.iter().find(|addr| twice(addr)) {
+            return Err(format!("`bind` names {addr} twice"));
+        }
+        if self.limits.head_bytes > Limits::MOST_HEAD_BYTES {
+            return Err(format!(
+                "`max-head` is {} bytes, but at most {} are possible",
+                self.limits.head_bytes,
+                Limits::MOST_HEAD_BYTES
+            ));
+        }
+        if self.limits.target_bytes > self.limits.head_bytes {
+            return Err(format!(
+                "`max-target` is {} bytes, more than the {} of `max-head`, which it is a part of",
+                self.limits.target_bytes, self.limits.head_bytes
+            ));
+        }
+        if self.limits.headers > Limits::MOST_HEADERS {
+            return Err(format!(
+                "`max-headers` is {}, but at most {} are possible",
+                self.limits.headers,
+                Limits::MOST_HEADERS
+            ));
+        }
+        Ok(())
+    }
+}
+
+const DRAIN: Duration = Duration::from_secs(10);
+
+fn default_bind() -> Vec<SocketAddr> {
+    vec![([127, 0, 0, 1], 8080).into()]
+}
+
+/// Reads a value that is text in flags, and so in the file; a plain number may go without quotes.
+fn text<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(source: D) -> Result<Option<T>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a text in quotes or a whole number")]
+    enum Plain {
+        Text(String),
+        Number(i64),
+    }
+    let text = match Plain::deserialize(source)? {
+        Plain::Text(text) => text,
+        Plain::Number(number) => number.to_string(),
+    };
+    text.parse().map(Some).map_err(de::Error::custom)
+}
+
+/// Reads one text, or a list of them.
+fn texts<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
+    source: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a text in quotes, or a list such as [\"127.0.0.1:8080\"]")]
+    enum OneOrMore {
+        One(String),
+        Many(Vec<String>),
+    }
+    let texts = match OneOrMore::deserialize(source)? {
+        OneOrMore::One(text) => vec![text],
+        OneOrMore::Many(texts) => texts,
+    };
+    texts.iter().map(|text| text.parse()).collect::<Result<_, _>>().map(Some).map_err(de::Error::custom)
+}

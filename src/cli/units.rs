@@ -1,0 +1,222 @@
+//! What a person writes in a flag, an environment variable or the file: durations, sizes, counts, addresses.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A duration as `10s`, `500ms` or `1m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span(pub(crate) Duration);
+
+/// A duration that must not be zero: at zero nobody could be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Deadline(pub(crate) Duration);
+
+/// A number of bytes as `16KiB`, `64MiB` or `16384`, above zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u64);
+
+/// A number of things, above zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Count(pub(crate) usize);
+
+/// An address to listen on, as `127.0.0.1:8080`, `[::]:8080` or `localhost:8080`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Address(pub(crate) SocketAddr);
+
+const DURATIONS: [(&str, u64); 5] =
+    [("us", 1), ("ms", 1_000), ("s", 1_000_000), ("m", 60_000_000), ("h", 3_600_000_000)];
+
+const SIZES: [(&str, u64); 7] = [
+    ("B", 1),
+    ("kB", 1_000),
+    ("KiB", 1 << 10),
+    ("MB", 1_000_000),
+    ("MiB", 1 << 20),
+    ("GB", 1_000_000_000),
+    ("GiB", 1 << 30),
+];
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let micros = quantity(text, &DURATIONS, None, "a duration such as `10s`, `500ms` or `1m`")?;
+        Ok(Self(Duration::from_micros(micros)))
+    }
+}
+
+impl FromStr for Deadline {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse()? {
+            Span(Duration::ZERO) => Err("a deadline must be above zero".into()),
+            Span(duration) => Ok(Self(duration)),
+        }
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match quantity(text, &SIZES, Some(1), "a size such as `16KiB`, `64MiB` or a plain number of bytes")? {
+            0 => Err("a size must be above zero".into()),
+            bytes => Ok(Self(bytes)),
+        }
+    }
+}
+
+impl FromStr for Count {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(0) => Err("a count must be above zero".into()),
+            Ok(count) => Ok(Self(count)),
+            Err(_) => Err("expected a whole number such as `100`".into()),
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let local = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
+        if let Some(port) = local {
+            return Ok(Self((Ipv4Addr::LOCALHOST, port).into()));
+        }
+        text.parse().map(Self).map_err(|_| {
+            "expected an IP address and a port, such as `127.0.0.1:8080`, `0.0.0.0:8080` (every IPv4 interface) or \
+            `[::1]:8080`"
+                .into()
+        })
+    }
+}
+
+/// Reads a whole number and its unit as a multiple of the smallest unit.
+fn quantity(text: &str, units: &[(&str, u64)], plain: Option<u64>, expected: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let unit = unit.trim_start();
+    if number.is_empty() {
+        return Err(format!("expected {expected}"));
+    }
+    let factor = match units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)) {
+        Some((_, factor)) => *factor,
+        None if unit.is_empty() => plain.ok_or_else(|| format!("a unit is missing: expected {expected}"))?,
+        None => {
+            let names: Vec<_> = units.iter().map(|(name, _)| *name).collect();
+            return Err(format!("unknown unit `{unit}`, the units are {}", names.join(", ")));
+        }
+    };
+    let number = number.parse().ok();
+    number.and_then(|number: u64| number.checked_mul(factor)).ok_or_else(|| "the number is too large".into())
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What was parsed fits; what was not is shown in part rather than not at all.
+        let micros = u64::try_from(self.0.as_micros()).unwrap_or(u64::MAX);
+        in_largest_unit(micros, &DURATIONS, f)
+    }
+}
+
+impl fmt::Display for Deadline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Span(self.0).fmt(f)
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        in_largest_unit(self.0, &SIZES, f)
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+fn in_largest_unit(value: u64, units: &[(&str, u64)], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let fitting = units.iter().rev().find(|(_, factor)| value % factor == 0 && value >= *factor);
+    let (name, factor) = fitting.unwrap_or(&units[0]);
+    write!(f, "{}{name}", value / factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error<T: FromStr<Err = String> + fmt::Debug>(text: &str) -> String {
+        text.parse::<T>().expect_err("must not parse")
+    }
+
+    #[test]
+    fn durations_are_read_and_written() {
+        let parsed = |text: &str| text.parse::<Span>().map(|span| span.0);
+        assert_eq!(parsed("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parsed("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parsed("1m"), Ok(Duration::from_secs(60)));
+        assert_eq!(parsed(" 2 h "), Ok(Duration::from_secs(7200)));
+        assert_eq!(parsed("100us"), Ok(Duration::from_micros(100)));
+        assert_eq!(parsed("0s"), Ok(Duration::ZERO));
+        for text in ["10s", "500ms", "90s", "2m", "1h", "0us"] {
+            assert_eq!(parsed(text).map(|duration| Span(duration).to_string()).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn durations_that_are_none_say_what_is_wrong() {
+        assert!(error::<Span>("10").contains("a unit is missing"));
+        assert!(
+            error::<Span>("10 parsecs").contains("unknown unit `parsecs`, the units are us, ms, s, m, h")
+        );
+        for text in ["", "s", "-1s", "soon"] {
+            assert!(error::<Span>(text).contains("expected a duration such as `10s`"), "{text}");
+        }
+        assert!(error::<Span>("1.5s").contains("unknown unit `.5s`"));
+        assert!(error::<Span>("18446744073709551616s").contains("too large"));
+        assert!(error::<Span>("18446744073709551615h").contains("too large"));
+        assert!(error::<Deadline>("0ms").contains("above zero"));
+    }
+
+    #[test]
+    fn sizes_are_read_and_written() {
+        let parsed = |text: &str| text.parse::<Size>().map(|size| size.0);
+        assert_eq!(parsed("16KiB"), Ok(16_384));
+        assert_eq!(parsed("64MiB"), Ok(64 << 20));
+        assert_eq!(parsed("1gib"), Ok(1 << 30));
+        assert_eq!(parsed("10 kB"), Ok(10_000));
+        assert_eq!(parsed("1000"), Ok(1000));
+        assert_eq!(parsed("7B"), Ok(7));
+        for text in ["16KiB", "64MiB", "3GiB", "10kB", "7B"] {
+            assert_eq!(parsed(text).map(|bytes| Size(bytes).to_string()).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn sizes_that_are_none_say_what_is_wrong() {
+        assert!(error::<Size>("16K").contains("unknown unit `K`, the units are B, kB, KiB"));
+        assert!(error::<Size>("much").contains("expected a size such as `16KiB`"));
+        assert!(error::<Size>("0KiB").contains("above zero"));
+        assert!(error::<Size>("18446744073709551615GiB").contains("too large"));
+    }
+
+    #[test]
+    fn counts_and_addresses() {
+        assert_eq!("100".parse(), Ok(Count(100)));
+        assert!(error::<Count>("0").contains("above zero"));
+        assert!(error::<Count>("-1").contains("whole number"));
+        assert_eq!("localhost:80".parse(), Ok(Address(([127, 0, 0, 1], 80).into())));
+        assert_eq!("[::1]:80".parse(), Ok(Address(([0, 0, 0, 0, 0, 0, 0, 1], 80).into())));
+        for text in ["8080", ":8080", "127.0.0.1", "localhost", "localhost:http", "example.org:80"] {
+            assert!(error::<Address>(text).contains("such as `127.0.0.1:8080`"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! What each value means: one pure function a check.
+
+use super::port::{Holder, Port};
+use super::{Finding, Verdict};
+use rustix::process::Rlimit;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// The first kernel with everything the network ring is built on: `DEFER_TASKRUN` came with it
+/// (`io_uring_setup(2)`).
+const KERNEL: (u32, u32) = (6, 1);
+/// What glommio wants of the soft limit; it reads the limit itself, whatever capabilities the process has.
+const MEMLOCK: u64 = 512 * 1024;
+/// A busy front-line server has tens of thousands of connections open, each a descriptor.
+const OPEN_FILES: u64 = 65_536;
+/// The kernel's own default since 5.4.
+const SOMAXCONN: u32 = 4096;
+
+pub(super) fn kernel(release: &str) -> Finding {
+    let (major, minor) = KERNEL;
+    match version(release) {
+        Some(version) if version >= KERNEL => {
+            fine("kernel", format!("{release} ({major}.{minor} or newer is needed)"))
+        }
+        Some(_) => fails(
+            "kernel",
+            format!("{release}, but {major}.{minor} or newer is needed"),
+            format!("boot a kernel of {major}.{minor} or newer (a container has its host's)"),
+        ),
+        None => fails(
+            "kernel",
+            format!("its release, `{release}`, does not begin with a version"),
+            format!("boot a Linux kernel of {major}.{minor} or newer"),
+        ),
+    }
+}
+
+pub(super) fn ring(probed: &Result<Vec<String>, (String, String)>) -> Finding {
+    match probed {
+        Ok(features) => fine("io_uring", format!("a ring works here, with {}", features.join(", "))),
+        Err((why, mend)) => fails("io_uring", why.clone(), mend.clone()),
+    }
+}
+
+pub(super) fn memlock(limit: Rlimit) -> Finding {
+    let found = format!("{}; {} KiB are needed", in_words(limit, 1024, " KiB"), MEMLOCK / 1024);
+    if at_least(limit.current, MEMLOCK) {
+        fine("memlock", found)
+    } else if at_least(limit.maximum, MEMLOCK) {
+        let mend = format!("ulimit -S -l {}", MEMLOCK / 1024);
+        warning("memlock", format!("{found} (`kiang serve` raises the soft limit; a library does not)"), mend)
+    } else {
+        let mend = "sudo prlimit --pid $$ --memlock=8388608:8388608 for this shell; for good LimitMEMLOCK=8M \
+            (systemd), --ulimit memlock=8388608 (Docker)";
+        fails("memlock", found, mend.into())
+    }
+}
+
+pub(super) fn open_files(limit: Rlimit) -> Finding {
+    let found = in_words(limit, 1, "");
+    let raised =
+        if limit.current == limit.maximum { "" } else { " (`kiang serve` raises the soft limit to it)" };
+    if at_least(limit.maximum, OPEN_FILES) {
+        return fine("open files", format!("{found}{raised}"));
+    }
+    warning(
+        "open files",
+        format!("{found}{raised}; every connection takes one, {OPEN_FILES} or more are advised"),
+        "sudo prlimit --pid $$ --nofile=1048576:1048576 for this shell; for good LimitNOFILE=1048576 (systemd), \
+            --ulimit nofile=1048576 (Docker)"
+            .into(),
+    )
+}
+
+pub(super) fn somaxconn(value: Option<u32>) -> Finding {
+    let mend = format!("sudo sysctl -w net.core.somaxconn={SOMAXCONN}");
+    match value {
+        Some(value) if value >= SOMAXCONN => fine("somaxconn", format!("{value}")),
+        Some(value) => warning(
+            "somaxconn",
+            format!(
+                "{value}: no more new connections can wait for each core, further ones are dropped; {SOMAXCONN} or \
+                more is advised"
+            ),
+            mend,
+        ),
+        None => warning("somaxconn", "net.core.somaxconn cannot be read here".into(), mend),
+    }
+}
+
+pub(super) fn governor(governors: &[String]) -> Finding {
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for governor in governors {
+        *counts.entry(governor).or_default() += 1;
+    }
+    let found: Vec<_> =
+        counts.iter().map(|(governor, count)| format!("{governor} on {count} CPUs")).collect();
+    match counts.keys().find(|governor| **governor != "performance") {
+        None if governors.is_empty() => fine(
+            "governor",
+            "none: the frequency is not this system's to choose, as in a virtual machine".into(),
+        ),
+        None => fine("governor", found.join(", ")),
+        Some(_) => warning(
+            "governor",
+            format!(
+                "{}: cores may slow down between bursts, which costs latency and blurs figures",
+                found.join(", ")
+            ),
+            "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor".into(),
+        ),
+    }
+}
+
+pub(super) fn port(addr: SocketAddr, port: &Port) -> Finding {
+    let number = addr.port();
+    let check = format!("port {addr}");
+    match port {
+        Port::Free if number == 0 => fine(&check, "any that is free".into()),
+        Port::Free => fine(&check, "free".into()),
+        Port::Taken(Some(Holder { name, pid })) => fails(
+            &check,
+            format!("taken by `{name}`, process {pid}"),
+            format!("kill {pid}, or choose another port with --bind"),
+        ),
+        Port::Taken(None) => fails(
+            &check,
+            "taken, by a process that this user cannot see".into(),
+            format!("sudo ss -ltnp 'sport = :{number}' names it; or choose another port with --bind"),
+        ),
+        Port::Forbidden { program } => fails(
+            &check,
+            "not allowed: ports this low take a privilege that this user lacks".into(),
+            format!(
+                "sudo setcap cap_net_bind_service=+ep {program}, or sudo sysctl -w \
+                net.ipv4.ip_unprivileged_port_start={number}, or choose another port with --bind"
+            ),
+        ),
+        Port::NotOurs => fails(
+            &check,
+            "this machine has no such address".into(),
+            "ip -brief address lists those it has; 0.0.0.0 and [::] stand for all of them".into(),
+        ),
+        Port::Other(error) => fails(
+            &check,
+            format!("cannot listen there: {error}"),
+            "choose another address with --bind".into(),
+        ),
+    }
+}
+
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+/// No limit is as good as any.
+fn at_least(limit: Option<u64>, wanted: u64) -> bool {
+    limit.is_none_or(|limit| limit >= wanted)
+}
+
+fn in_words(limit: Rlimit, unit: u64, name: &str) -> String {
+    let word = |value: Option<u64>| match value {
+        Some(value) => format!("{}{name}", value / unit),
+        None => "unlimited".into(),
+    };
+    format!("soft limit {}, hard limit {}", word(limit.current), word(limit.maximum))
+}
+
+fn fine(check: &str, found: String) -> Finding {
+    Finding { check: check.into(), found, verdict: Verdict::Fine, mend: None }
+}
+
+fn warning(check: &str, found: String, mend: String) -> Finding {
+    Finding { check: check.into(), found, verdict: Verdict::Warning, mend: Some(mend) }
+}
+
+fn fails(check: &str, found: String, mend: String) -> Finding {
+    Finding { check: check.into(), found, verdict: Verdict::Fails, mend: Some(mend) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Verdict::{Fails, Fine, Warning};
+
+    fn limit(soft: u64, hard: u64) -> Rlimit {
+        Rlimit { current: Some(soft), maximum: Some(hard) }
+    }
+
+    const UNLIMITED: Rlimit = Rlimit { current: None, maximum: None };
+
+    #[track_caller]
+    fn assert_finding(finding: &Finding, verdict: Verdict, words: &str) {
+        assert_eq!(finding.verdict, verdict, "{finding}");
+        assert!(finding.to_string().contains(words), "`{finding}` lacks `{words}`");
+        assert_eq!(finding.mend.is_none(), verdict == Fine, "{finding}");
+    }
+
+    #[test]
+    fn kernels_below_6_1_fail() {
+        assert_finding(&kernel("6.1.0-13-amd64"), Fine, "6.1.0-13-amd64");
+        assert_finding(&kernel("6.18.44-fc-v669"), Fine, "6.18");
+        assert_finding(&kernel("10.0"), Fine, "10.0");
+        assert_finding(&kernel("6.0.19"), Fails, "6.1 or newer");
+        assert_finding(&kernel("5.15.0-91-generic"), Fails, "5.15.0-91-generic");
+        assert_finding(&kernel("mainline"), Fails, "`mainline`");
+        assert_finding(&kernel(""), Fails, "does not begin");
+    }
+
+    #[test]
+    fn a_ring_that_cannot_be_had_fails_and_says_why() {
+        assert_finding(&ring(&Ok(vec!["ext_arg".into(), "bundles".into()])), Fine, "ext_arg, bundles");
+        assert_finding(&ring(&Err(("blocked".into(), "allow it".into()))), Fails, "blocked\n");
+    }
+
+    #[test]
+    fn the_soft_memlock_limit_decides() {
+        assert_finding(&memlock(UNLIMITED), Fine, "unlimited");
+        assert_finding(&memlock(limit(8 << 20, 8 << 20)), Fine, "soft limit 8192 KiB");
+        assert_finding(&memlock(limit(512 << 10, 512 << 10)), Fine, "512 KiB");
+        assert_finding(&memlock(limit(64 << 10, 8 << 20)), Warning, "ulimit -S -l 512");
+        assert_finding(&memlock(Rlimit { current: Some(0), maximum: None }), Warning, "hard limit unlimited");
+        assert_finding(&memlock(limit(64 << 10, 64 << 10)), Fails, "prlimit");
+        assert_finding(&memlock(limit((512 << 10) - 1, (512 << 10) - 1)), Fails, "soft limit 511 KiB");
+    }
+
+    #[test]
+    fn the_hard_limit_of_open_files_decides() {
+        assert_finding(&open_files(UNLIMITED), Fine, "unlimited");
+        assert_finding(&open_files(limit(1024, 1 << 20)), Fine, "raises");
+        assert_finding(&open_files(limit(65_536, 65_536)), Fine, "65536");
+        assert_finding(&open_files(limit(1024, 4096)), Warning, "--nofile=");
+        assert!(!open_files(limit(4096, 4096)).found.contains("raises"));
+    }
+
+    #[test]
+    fn a_short_accept_queue_is_a_warning() {
+        assert_finding(&somaxconn(Some(4096)), Fine, "4096");
+        assert_finding(&somaxconn(Some(128)), Warning, "sysctl -w net.core.somaxconn=4096");
+        assert_finding(&somaxconn(None), Warning, "cannot be read");
+    }
+
+    #[test]
+    fn one_core_that_saves_power_is_a_warning() {
+        let governors =
+            |names: &[&str]| governor(&names.iter().map(|name| (*name).into()).collect::<Vec<_>>());
+        assert_finding(&governors(&[]), Fine, "virtual machine");
+        assert_finding(&governors(&["performance", "performance"]), Fine, "performance on 2 CPUs");
+        let mixed = governors(&["performance", "powersave", "performance"]);
+        assert_finding(&mixed, Warning, "performance on 2 CPUs, powersave on 1 CPUs");
+    }
+
+    #[test]
+    fn a_port_that_cannot_be_had_fails_and_says_why() {
+        let addr = |text: &str| text.parse().expect("a valid address");
+        assert_finding(&port(addr("127.0.0.1:8080"), &Port::Free), Fine, "port 127.0.0.1:8080: free");
+        assert_finding(&port(addr("127.0.0.1:0"), &Port::Free), Fine, "any");
+        let held = Port::Taken(Some(Holder { name: "nginx".into(), pid: 7 }));
+        assert_finding(&port(addr("[::]:80"), &held), Fails, "port [::]:80: taken by `nginx`, process 7");
+        assert_finding(&port(addr("1.2.3.4:80"), &Port::Taken(None)), Fails, "sudo ss -ltnp 'sport = :80'");
+        let forbidden = Port::Forbidden { program: "/opt/kiang".into() };
+        assert_finding(&port(addr("0.0.0.0:80"), &forbidden), Fails, "cap_net_bind_service=+ep /opt/kiang");
+        assert_finding(&port(addr("192.0.2.1:80"), &Port::NotOurs), Fails, "no such address");
+        let odd = Port::Other(std::io::Error::other("odd"));
+        assert_finding(&port(addr("192.0.2.1:80"), &odd), Fails, "odd");
+    }
+}

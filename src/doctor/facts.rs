@@ -1,0 +1,61 @@
+//! The raw values that the checks judge. All reading of the machine is here, so that the judging needs no
+//! machine.
+
+use super::port::{self, Port};
+use super::{Finding, checks};
+use crate::runtime::probe;
+use rustix::process::{Resource, Rlimit, getrlimit};
+use std::fs;
+use std::net::SocketAddr;
+
+/// What was read from the machine.
+pub(super) struct Facts {
+    /// The kernel's release, as `uname -r` prints it.
+    pub(super) kernel: String,
+    /// The features of the ring that could be built, or why none could and what would mend it.
+    pub(super) ring: Result<Vec<String>, (String, String)>,
+    pub(super) memlock: Rlimit,
+    pub(super) open_files: Rlimit,
+    /// `net.core.somaxconn`, where it can be read.
+    pub(super) somaxconn: Option<u32>,
+    /// The frequency governor of every CPU that has one.
+    pub(super) governors: Vec<String>,
+    pub(super) ports: Vec<(SocketAddr, Port)>,
+}
+
+impl Facts {
+    pub(super) fn gather(addrs: &[SocketAddr]) -> Self {
+        Self {
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            ring: probe().map(|features| features.names).map_err(|error| (error.to_string(), error.mend())),
+            memlock: getrlimit(Resource::Memlock),
+            open_files: getrlimit(Resource::Nofile),
+            somaxconn: read("/proc/sys/net/core/somaxconn").and_then(|text| text.parse().ok()),
+            governors: governors(),
+            ports: addrs.iter().map(|addr| (*addr, port::look(*addr))).collect(),
+        }
+    }
+
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        let mut findings = vec![
+            checks::kernel(&self.kernel),
+            checks::ring(&self.ring),
+            checks::memlock(self.memlock),
+            checks::open_files(self.open_files),
+            checks::somaxconn(self.somaxconn),
+            checks::governor(&self.governors),
+        ];
+        findings.extend(self.ports.iter().map(|(addr, port)| checks::port(*addr, port)));
+        findings
+    }
+}
+
+fn read(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+}
+
+fn governors() -> Vec<String> {
+    let cpus = fs::read_dir("/sys/devices/system/cpu").into_iter().flatten().flatten();
+    // What is no CPU (`cpuidle`, `power`) has no such file either.
+    cpus.filter_map(|cpu| read(cpu.path().join("cpufreq/scaling_governor").to_str()?)).collect()
+}

@@ -1,0 +1,100 @@
+//! Checks whether this machine can run the engine, and says what would mend it.
+//!
+//! `kiang doctor` prints what [`examine`] finds; `kiang serve` refuses to start, with the same words, when
+//! one of the findings [fails](Verdict::Fails). A program on the library can do the same:
+//!
+//! ```no_run
+//! use kiang::doctor::{self, Verdict};
+//!
+//! let findings = doctor::examine(&["127.0.0.1:8080".parse()?]);
+//! for finding in findings.iter().filter(|finding| finding.verdict == Verdict::Fails) {
+//!     eprintln!("{finding}");
+//! }
+//! # Ok::<(), std::net::AddrParseError>(())
+//! ```
+
+mod checks;
+mod facts;
+mod port;
+
+use serde::Serialize;
+use std::fmt;
+use std::net::SocketAddr;
+
+/// Examines this machine, and whether these addresses are free to listen on.
+///
+/// Takes a few milliseconds; up to a second longer for a port that nobody visible holds, because the sockets
+/// of a process that has just ended outlive it by a moment.
+pub fn examine(addrs: &[SocketAddr]) -> Vec<Finding> {
+    facts::Facts::gather(addrs).findings()
+}
+
+/// What one check found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Finding {
+    /// What was looked at: `kernel`, `io_uring`, `memlock`, `open files`, `somaxconn`, `governor`, `port
+    /// ADDRESS`.
+    pub check: String,
+    /// What is the case, and what should be.
+    pub found: String,
+    /// Whether it will do.
+    pub verdict: Verdict,
+    /// What to do about it, a command where there is one. There is always one unless the verdict is fine.
+    pub mend: Option<String>,
+}
+
+/// Whether what was found will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Nothing to do.
+    Fine,
+    /// The engine runs, but not as well as it could.
+    Warning,
+    /// The engine cannot run like this.
+    Fails,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<8} {}: {}", self.verdict, self.check, self.found)?;
+        match &self.mend {
+            Some(mend) => write!(f, "\n         to mend it: {mend}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Fine => "fine",
+            Self::Warning => "warning",
+            Self::Fails => "FAILS",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_is_a_line_and_its_mend_another() {
+        let mut finding =
+            Finding { check: "kernel".into(), found: "5.4".into(), verdict: Verdict::Fails, mend: None };
+        assert_eq!(finding.to_string(), "FAILS    kernel: 5.4");
+        finding.mend = Some("a newer one".into());
+        assert_eq!(finding.to_string(), "FAILS    kernel: 5.4\n         to mend it: a newer one");
+    }
+
+    #[test]
+    fn this_machine_is_examined_for_every_check_and_address() {
+        let addrs = ["127.0.0.1:0".parse().expect("valid"), "[::1]:0".parse().expect("valid")];
+        let checks: Vec<_> = examine(&addrs).into_iter().map(|finding| finding.check).collect();
+        let expected = ["kernel", "io_uring", "memlock", "open files", "somaxconn", "governor"];
+        assert_eq!(checks[..6], expected);
+        assert_eq!(checks[6..], ["port 127.0.0.1:0", "port [::1]:0"]);
+    }
+}

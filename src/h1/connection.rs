@@ -1,0 +1,277 @@
+//! The server's side of one connection: what arrived goes in, requests come out; responses go in, bytes come
+//! out. Requests are answered one after the other, in the order in which they came (RFC 9112 section 9.3.2).
+
+use crate::bytes::Bytes;
+use crate::error::{Error, Result};
+use crate::h1::decode::{Decoder, Piece};
+use crate::h1::encode::{self, BodyEncoder, Framing, Persistence, Preamble};
+use crate::h1::framing;
+use crate::h1::parse;
+use crate::h1::refusal::Refusal;
+use crate::http::body::Body;
+use crate::http::headers::{Known, ResponseHeaders, list_members};
+use crate::http::limits::Limits;
+use crate::http::request::Head;
+use crate::http::response::Response;
+use http::{Method, StatusCode, Version};
+
+/// A body up to this long is copied behind its head, so that both leave in one send; a longer one is sent from
+/// where it lies.
+const COPIED_BODY: usize = 16 << 10;
+
+/// How much of a body that its handler did not want is read to keep the connection; more costs less to refuse.
+const SKIPPED_BODY: u64 = 64 << 10;
+
+/// The interim response that lets a client send its body (RFC 9110 section 15.2.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// One connection's protocol state.
+pub(crate) struct Connection {
+    /// What has arrived and was not read yet.
+    input: Bytes,
+    /// A head of which the first part came without the rest, gathered here so that an unfinished request
+    /// keeps no buffer of the ring.
+    unfinished: Vec<u8>,
+    body: Option<Decoder>,
+    http_11: bool,
+    answers_head: bool,
+    /// The client waits for a `100 (Continue)` that was not sent.
+    expects_continue: bool,
+    keep_alive: bool,
+}
+
+/// The body of a request that has just begun.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// All of it is here (or there is none).
+    Whole(Bytes),
+    /// It is still to come; its length, if the head announced one.
+    Arriving(Option<u64>),
+}
+
+/// What is left to send of a response whose head was written.
+#[derive(Debug)]
+pub(crate) enum Rest {
+    Nothing,
+    /// These bytes, as they are.
+    Bytes(Bytes),
+    /// A body made as it goes, to be framed so.
+    Stream(Body, BodyEncoder),
+}
+
+impl Connection {
+    pub(crate) fn new() -> Self {
+        Self {
+            input: Bytes::new(),
+            unfinished: Vec::new(),
+            body: None,
+            http_11: true,
+            answers_head: false,
+            expects_continue: false,
+            keep_alive: true,
+        }
+    }
+
+    /// Takes what has arrived.
+    pub(crate) fn receive(&mut self, bytes: Bytes) {
+        if self.unfinished.is_empty() && self.input.is_empty() {
+            self.input = bytes;
+            return;
+        }
+        self.unfinished.extend_from_slice(&std::mem::take(&mut self.input));
+        // A head ends in a line feed, so bytes without one cannot complete it: this keeps a head that comes
+        // byte by byte from being parsed once for every byte.
+        let parse = bytes.contains(&b'\n') || self.body.is_some();
+        self.unfinished.extend_from_slice(&bytes);
+        if parse {
+            self.input = std::mem::take(&mut self.unfinished).into();
+        }
+    }
+
+    /// The next request, if its head is all there. The one before must have been answered, and its body read.
+    pub(crate) fn next_request(&mut self, limits: &Limits) -> Result<Option<(Head, Incoming)>, Refusal> {
+        debug_assert!(self.body_is_read(), "the body of the request before stands between");
+        self.body = None;
+        self.skip_empty_lines();
+        if self.input.is_empty() {
+            return match self.unfinished.len() {
+                length if length > limits.head_bytes => {
+                    parse::head(&std::mem::take(&mut self.unfinished).into(), limits).map(|_| None)
+                }
+                _ => Ok(None),
+            };
+        }
+        let Some((head, length)) = parse::head(&self.input, limits).inspect_err(|_| self.forget_request())?
+        else {
+            self.unfinished = self.input.to_vec();
+            self.input = Bytes::new();
+            return Ok(None);
+        };
+        self.http_11 = head.version == Version::HTTP_11;
+        self.answers_head = head.method == Method::HEAD;
+        let terms = framing::terms(&head)?;
+        self.keep_alive &= terms.keep_alive;
+        self.input.advance(length);
+        let mut decoder = Decoder::new(terms.framing, limits.body_bytes)?;
+        let incoming = match terms.framing {
+            framing::Framing::Length(0) => Incoming::Whole(Bytes::new()),
+            framing::Framing::Length(length) if length <= self.input.len() as u64 => {
+                match decoder.decode(&mut self.input)? {
+                    Piece::Content(bytes) => Incoming::Whole(bytes),
+                    Piece::NeedMore | Piece::End => Incoming::Whole(Bytes::new()),
+                }
+            }
+            framing::Framing::Length(length) => Incoming::Arriving(Some(length)),
+            framing::Framing::Chunked => Incoming::Arriving(None),
+        };
+        if matches!(incoming, Incoming::Arriving(_)) {
+            // A client that has begun to send no longer waits (RFC 9110 section 10.1.1).
+            self.expects_continue = terms.expects_continue && self.input.is_empty();
+            self.body = Some(decoder);
+        }
+        Ok(Some((head, incoming)))
+    }
+
+    /// The next piece of the current request's body.
+    pub(crate) fn next_piece(&mut self) -> Result<Piece, Refusal> {
+        match &mut self.body {
+            Some(decoder) => decoder.decode(&mut self.input),
+            None => Ok(Piece::End),
+        }
+    }
+
+    /// Writes the interim response that the client waits for, if it waits for one.
+    pub(crate) fn invite_body(&mut self, out: &mut Vec<u8>) {
+        if std::mem::take(&mut self.expects_continue) {
+            out.extend_from_slice(CONTINUE);
+        }
+    }
+
+    /// Writes the head of a response, and its body if that is short.
+    ///
+    /// `keep_alive` is the server's own word: false while it drains.
+    pub(crate) fn respond(
+        &mut self,
+        response: Response,
+        keep_alive: bool,
+        preamble: &Preamble,
+        out: &mut Vec<u8>,
+    ) -> Result<Rest> {
+        let (status, headers, mut body) = response.into_parts();
+        let whole = body.whole();
+        let length = match &whole {
+            Some(bytes) => Some(bytes.len() as u64),
+            None => body.length().or(declared_length(&headers)?),
+        };
+        let bodiless = status.is_informational() || matches!(status.as_u16(), 204 | 304);
+        let framing = match length {
+            _ if bodiless => Framing::Bodiless,
+            // The answer to HEAD has no body, and may say how long it would be (RFC 9110 section 9.3.2).
+            Some(0) if self.answers_head => Framing::Length(declared_length(&headers)?.unwrap_or(0)),
+            Some(length) => Framing::Length(length),
+            None if self.http_11 => Framing::Chunked,
+            None => Framing::UntilClose,
+        };
+        self.keep_alive &= keep_alive
+            && framing != Framing::UntilClose
+            && self.can_skip_body()
+            && (headers.is_empty() || !closes(&headers));
+        let persistence = match (self.keep_alive, self.http_11) {
+            (false, _) => Persistence::Close,
+            (true, true) => Persistence::Implied,
+            (true, false) => Persistence::KeepAlive,
+        };
+        encode::head(preamble, status, &headers, framing, persistence, out);
+        if bodiless || self.answers_head {
+            return Ok(Rest::Nothing);
+        }
+        Ok(match whole {
+            Some(bytes) if bytes.len() <= COPIED_BODY => {
+                out.extend_from_slice(&bytes);
+                Rest::Nothing
+            }
+            Some(bytes) => Rest::Bytes(bytes),
+            None => Rest::Stream(body, BodyEncoder::new(framing)),
+        })
+    }
+
+    /// Writes the answer to a request that is refused: its reason as text, and the end of the connection, since
+    /// where the next request would begin is no longer known.
+    pub(crate) fn refuse(&mut self, refusal: Refusal, preamble: &Preamble, out: &mut Vec<u8>) {
+        self.keep_alive = false;
+        let text = format!(
+            "{} {}: {}\n",
+            refusal.status.as_u16(),
+            refusal.status.canonical_reason().unwrap_or("error"),
+            refusal.reason
+        );
+        let mut headers = ResponseHeaders::new();
+        headers.push((Bytes::from("Content-Type"), Bytes::from("text/plain; charset=utf-8")));
+        let framing = Framing::Length(text.len() as u64);
+        encode::head(preamble, refusal.status, &headers, framing, Persistence::Close, out);
+        if !self.answers_head {
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
+
+    /// Whether another request may follow on this connection.
+    pub(crate) fn keep_alive(&self) -> bool {
+        self.keep_alive
+    }
+
+    /// Whether the body of the current request has been read to its end.
+    pub(crate) fn body_is_read(&self) -> bool {
+        self.body.as_ref().is_none_or(Decoder::is_done)
+    }
+
+    /// Whether part of a head has arrived and the rest has not.
+    pub(crate) fn is_mid_head(&self) -> bool {
+        !self.unfinished.is_empty()
+    }
+
+    /// What cannot be parsed tells nothing of its method.
+    fn forget_request(&mut self) {
+        self.answers_head = false;
+    }
+
+    /// Empty lines before a request line are ignored (RFC 9112 section 2.2).
+    fn skip_empty_lines(&mut self) {
+        while self.input.starts_with(b"\r\n") {
+            self.input.advance(2);
+        }
+    }
+
+    /// Whether what is left of the request's body is worth reading only to reach the next request.
+    fn can_skip_body(&self) -> bool {
+        match &self.body {
+            None => true,
+            Some(body) => {
+                body.is_done()
+                    || !self.expects_continue && body.left().is_some_and(|left| left <= SKIPPED_BODY)
+            }
+        }
+    }
+}
+
+/// The length a handler announced itself, for a body that it streams.
+fn declared_length(headers: &ResponseHeaders) -> Result<Option<u64>> {
+    let mut lengths = headers.iter().filter(|(name, _)| Known::of(name) == Known::ContentLength);
+    let Some((_, value)) = lengths.next() else { return Ok(None) };
+    match str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()) {
+        Some(length) => Ok(Some(length)),
+        None => Err(Error::new(format!("a handler set the Content-Length {value:?}, which is no number"))),
+    }
+}
+
+/// Whether the handler asked for the connection to be closed.
+fn closes(headers: &ResponseHeaders) -> bool {
+    headers.iter().any(|(name, value)| {
+        Known::of(name) == Known::Connection
+            && list_members(std::iter::once(&value[..])).any(|option| option.eq_ignore_ascii_case(b"close"))
+    })
+}
+
+/// The answer when a response cannot be sent as its handler made it.
+pub(crate) fn unsendable() -> Response {
+    crate::http::respond::plain_status(StatusCode::INTERNAL_SERVER_ERROR)
+}

@@ -1,0 +1,215 @@
+//! Responses: from status, fields and body to bytes (RFC 9112 sections 4 to 7).
+
+use crate::bytes::Bytes;
+use crate::error::{Error, Result};
+use crate::http::headers::{Known, ResponseHeaders};
+use http::StatusCode;
+
+/// The bytes that every response of a core begins with for the length of a second: made once, copied often.
+#[derive(Debug)]
+pub(crate) struct Preamble {
+    /// `HTTP/1.1 200 OK`, then the common fields.
+    ok: Vec<u8>,
+    fields_at: usize,
+}
+
+const STATUS_OK: &str = "HTTP/1.1 200 OK\r\n";
+
+impl Preamble {
+    /// With this date, as `IMF-fixdate` (RFC 9110 section 5.6.7).
+    pub(crate) fn new(date: &str) -> Self {
+        let ok = format!("{STATUS_OK}Server: kiang\r\nDate: {date}\r\n").into_bytes();
+        Self { ok, fields_at: STATUS_OK.len() }
+    }
+
+    fn write(&self, status: StatusCode, out: &mut Vec<u8>) {
+        if status == StatusCode::OK {
+            out.extend_from_slice(&self.ok);
+            return;
+        }
+        out.extend_from_slice(b"HTTP/1.1 ");
+        out.extend_from_slice(status.as_str().as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(&self.ok[self.fields_at..]);
+    }
+}
+
+/// How a response's body is framed (RFC 9112 section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// The status allows no body (1xx, 204, 304): no framing field.
+    Bodiless,
+    Length(u64),
+    Chunked,
+    /// For HTTP/1.0, which has no chunks.
+    UntilClose,
+}
+
+/// What the response says of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Persistence {
+    /// What the version does by default: no field.
+    Implied,
+    Close,
+    /// HTTP/1.0 that asked for it.
+    KeepAlive,
+}
+
+/// Writes a whole response head.
+pub(crate) fn head(
+    preamble: &Preamble,
+    status: StatusCode,
+    headers: &ResponseHeaders,
+    framing: Framing,
+    persistence: Persistence,
+    out: &mut Vec<u8>,
+) {
+    preamble.write(status, out);
+    for (name, value) in headers {
+        if is_ours(name) {
+            continue;
+        }
+        out.extend_from_slice(name);
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value);
+        out.extend_from_slice(b"\r\n");
+    }
+    match framing {
+        Framing::Length(length) => {
+            out.extend_from_slice(b"Content-Length: ");
+            out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        Framing::Bodiless | Framing::UntilClose => {}
+    }
+    out.extend_from_slice(match persistence {
+        Persistence::Implied => b"\r\n",
+        Persistence::Close => b"Connection: close\r\n\r\n",
+        Persistence::KeepAlive => b"Connection: keep-alive\r\n\r\n",
+    });
+}
+
+/// The fields that frame a message or that the engine adds: a handler's own would contradict them.
+fn is_ours(name: &[u8]) -> bool {
+    matches!(
+        Known::of(name),
+        Known::Connection | Known::ContentLength | Known::Date | Known::Server | Known::TransferEncoding
+    )
+}
+
+/// Frames the pieces of a streamed body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodyEncoder {
+    framing: Framing,
+}
+
+impl BodyEncoder {
+    pub(crate) fn new(framing: Framing) -> Self {
+        Self { framing }
+    }
+
+    /// Frames one piece. More than the announced length is an error: it would be read as the next response.
+    pub(crate) fn piece(&mut self, piece: &Bytes, out: &mut Vec<u8>) -> Result<()> {
+        match &mut self.framing {
+            // An empty chunk would end the body.
+            _ if piece.is_empty() => {}
+            Framing::Bodiless => {}
+            Framing::UntilClose => out.extend_from_slice(piece),
+            Framing::Length(left) => {
+                *left = left.checked_sub(piece.len() as u64).ok_or_else(|| {
+                    Error::new("a response's body is longer than the Content-Length its handler set")
+                })?;
+                out.extend_from_slice(piece);
+            }
+            Framing::Chunked => {
+                let mut digits = [0; 16];
+                out.extend_from_slice(hexadecimal(piece.len(), &mut digits));
+                out.extend_from_slice(b"\r\n");
+                out.extend_from_slice(piece);
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        Ok(())
+    }
+
+    /// Frames the end. Less than the announced length is an error: the client would wait for the rest.
+    pub(crate) fn end(&self, out: &mut Vec<u8>) -> Result<()> {
+        match self.framing {
+            Framing::Length(1..) => {
+                Err(Error::new("a response's body is shorter than the Content-Length its handler set"))
+            }
+            Framing::Chunked => {
+                out.extend_from_slice(b"0\r\n\r\n");
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn hexadecimal(mut number: usize, digits: &mut [u8; 16]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b"0123456789abcdef"[number % 16];
+        number /= 16;
+        if number == 0 {
+            return &digits[at..];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+
+    fn written(status: StatusCode, framing: Framing, persistence: Persistence) -> String {
+        let mut headers = ResponseHeaders::new();
+        headers.push((Bytes::from("X-A"), Bytes::from("b")));
+        headers.push((Bytes::from("content-length"), Bytes::from("99")));
+        let mut out = Vec::new();
+        head(&Preamble::new(DATE), status, &headers, framing, persistence, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_head_has_one_framing_field_and_it_is_the_engines() {
+        assert_eq!(
+            written(StatusCode::OK, Framing::Length(13), Persistence::Implied),
+            format!(
+                "HTTP/1.1 200 OK\r\nServer: kiang\r\nDate: {DATE}\r\nX-A: b\r\nContent-Length: 13\r\n\r\n"
+            )
+        );
+        assert_eq!(
+            written(StatusCode::NO_CONTENT, Framing::Bodiless, Persistence::Close),
+            format!(
+                "HTTP/1.1 204 No Content\r\nServer: kiang\r\nDate: {DATE}\r\nX-A: b\r\nConnection: close\r\n\r\n"
+            )
+        );
+    }
+
+    #[test]
+    fn chunks_carry_their_size_in_hexadecimal_and_an_empty_piece_is_none() {
+        let mut encoder = BodyEncoder::new(Framing::Chunked);
+        let mut out = Vec::new();
+        encoder.piece(&Bytes::from("a".repeat(0x1f)), &mut out).unwrap();
+        encoder.piece(&Bytes::new(), &mut out).unwrap();
+        encoder.end(&mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), format!("1f\r\n{}\r\n0\r\n\r\n", "a".repeat(0x1f)));
+    }
+
+    #[test]
+    fn a_body_that_does_not_match_its_length_is_never_sent_as_if_it_did() {
+        let mut out = Vec::new();
+        let mut encoder = BodyEncoder::new(Framing::Length(3));
+        encoder.piece(&Bytes::from("ab"), &mut out).unwrap();
+        assert!(encoder.end(&mut out).is_err());
+        assert!(encoder.piece(&Bytes::from("cd"), &mut out).is_err());
+        assert_eq!(out, b"ab");
+    }
+}

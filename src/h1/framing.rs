@@ -1,0 +1,185 @@
+//! Where a request's body ends, and what its head says of the connection (RFC 9112 sections 6 and 9).
+
+use crate::h1::refusal::Refusal;
+use crate::http::headers::{Headers, Known, list_members};
+use crate::http::request::Head;
+use http::{StatusCode, Version};
+
+/// How a request's body is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// That many bytes; zero where the head says nothing (RFC 9112 section 6.3).
+    Length(u64),
+    Chunked,
+}
+
+/// What a request's head asks of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub(crate) framing: Framing,
+    pub(crate) keep_alive: bool,
+    /// The client waits for `100 (Continue)` before it sends the body (RFC 9110 section 10.1.1).
+    pub(crate) expects_continue: bool,
+}
+
+/// Reads the terms of a request, or refuses it where two readers could see two requests.
+pub(crate) fn terms(head: &Head) -> Result<Terms, Refusal> {
+    let http_11 = head.version == Version::HTTP_11;
+    // One pass over the fields finds which of these there are; most requests have only a Host.
+    let framing = framing(&head.headers, http_11)?;
+    check_host(&head.headers, http_11)?;
+    Ok(Terms {
+        framing,
+        keep_alive: keep_alive(&head.headers, http_11),
+        expects_continue: http_11 && framing != Framing::Length(0) && expects_continue(&head.headers)?,
+    })
+}
+
+/// RFC 9112 section 6.3, with every doubt refused: a request that two readers frame differently is how one
+/// smuggles another (section 11.2).
+fn framing(headers: &Headers, http_11: bool) -> Result<Framing, Refusal> {
+    let mut codings = headers.known(Known::TransferEncoding);
+    let Some(coding) = codings.next() else { return length(headers) };
+    if !http_11 {
+        return Err(Refusal::bad("Transfer-Encoding has no meaning in HTTP/1.0"));
+    }
+    if headers.known(Known::ContentLength).next().is_some() {
+        return Err(Refusal::bad("the request has both Content-Length and Transfer-Encoding"));
+    }
+    if codings.next().is_some() {
+        return Err(Refusal::bad("the request has more than one Transfer-Encoding"));
+    }
+    if coding.eq_ignore_ascii_case(b"chunked") {
+        return Ok(Framing::Chunked);
+    }
+    let last = list_members(std::iter::once(coding)).last().unwrap_or_default();
+    if last.eq_ignore_ascii_case(b"chunked") {
+        return Err(Refusal::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "no transfer coding but chunked is implemented",
+        ));
+    }
+    Err(Refusal::bad("Transfer-Encoding does not end in chunked"))
+}
+
+fn length(headers: &Headers) -> Result<Framing, Refusal> {
+    let mut lengths = headers.known(Known::ContentLength);
+    let Some(value) = lengths.next() else { return Ok(Framing::Length(0)) };
+    if lengths.next().is_some() {
+        return Err(Refusal::bad("the request has more than one Content-Length"));
+    }
+    decimal(value).map(Framing::Length).ok_or(Refusal::bad("Content-Length is not a number of bytes"))
+}
+
+/// Digits and nothing else (RFC 9110 section 8.6), as long as they fit.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// Exactly one Host in HTTP/1.1 (RFC 9112 section 3.2).
+fn check_host(headers: &Headers, http_11: bool) -> Result<(), Refusal> {
+    let mut hosts = headers.known(Known::Host);
+    match (hosts.next(), hosts.next()) {
+        (Some(_), None) => Ok(()),
+        (None, _) if !http_11 => Ok(()),
+        (None, _) => Err(Refusal::bad("the request has no Host")),
+        (Some(_), Some(_)) => Err(Refusal::bad("the request has more than one Host")),
+    }
+}
+
+/// RFC 9112 section 9.3: `close` ends it; 1.1 persists by default, 1.0 if it says `keep-alive`.
+fn keep_alive(headers: &Headers, http_11: bool) -> bool {
+    let mut keep_alive = http_11;
+    for option in list_members(headers.known(Known::Connection)) {
+        if option.eq_ignore_ascii_case(b"close") {
+            return false;
+        }
+        keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+    }
+    keep_alive
+}
+
+fn expects_continue(headers: &Headers) -> Result<bool, Refusal> {
+    match headers.known(Known::Expect).next() {
+        None => Ok(false),
+        Some(expectation) if expectation.eq_ignore_ascii_case(b"100-continue") => Ok(true),
+        // RFC 9110 section 10.1.1
+        Some(_) => Err(Refusal::new(StatusCode::EXPECTATION_FAILED, "only 100-continue can be expected")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bytes::Bytes;
+    use crate::h1::parse;
+    use crate::http::limits::Limits;
+
+    fn of(version: &str, fields: &str) -> Result<Terms, u16> {
+        let text = format!("POST / HTTP/{version}\r\n{fields}\r\n");
+        let (head, _) = parse::head(&Bytes::from(text), &Limits::default()).unwrap().unwrap();
+        terms(&head).map_err(|refusal| refusal.status.as_u16())
+    }
+
+    fn framed(fields: &str) -> Result<Framing, u16> {
+        of("1.1", &format!("Host: x\r\n{fields}")).map(|terms| terms.framing)
+    }
+
+    #[test]
+    fn a_body_is_framed_one_way_or_refused() {
+        assert_eq!(framed(""), Ok(Framing::Length(0)));
+        assert_eq!(framed("Content-Length: 18446744073709551615\r\n"), Ok(Framing::Length(u64::MAX)));
+        assert_eq!(framed("Transfer-Encoding: Chunked\r\n"), Ok(Framing::Chunked));
+        for doubtful in [
+            "Content-Length: 18446744073709551616\r\n",
+            "Content-Length: +1\r\n",
+            "Content-Length: -1\r\n",
+            "Content-Length: 0x1\r\n",
+            "Content-Length:\r\n",
+            "Content-Length: 1 1\r\n",
+            "Content-Length: 1, 1\r\n",
+            "Content-Length: 1\r\nContent-Length: 1\r\n",
+            "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: identity\r\n",
+            "Transfer-Encoding: chunked, identity\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: xchunked\r\n",
+        ] {
+            assert_eq!(framed(doubtful), Err(400), "{doubtful:?}");
+        }
+        assert_eq!(framed("Transfer-Encoding: gzip, chunked\r\n"), Err(501));
+        assert_eq!(of("1.0", "Transfer-Encoding: chunked\r\n"), Err(400));
+    }
+
+    #[test]
+    fn a_connection_persists_as_its_version_and_options_say() {
+        let persists = |version: &str, fields: &str| of(version, fields).map(|terms| terms.keep_alive);
+        assert_eq!(persists("1.1", "Host: x\r\n"), Ok(true));
+        assert_eq!(persists("1.1", "Host: x\r\nConnection: Close\r\n"), Ok(false));
+        assert_eq!(persists("1.1", "Host: x\r\nConnection: x, close\r\n"), Ok(false));
+        assert_eq!(persists("1.0", ""), Ok(false));
+        assert_eq!(persists("1.0", "Connection: Keep-Alive\r\n"), Ok(true));
+        assert_eq!(persists("1.0", "Connection: keep-alive, close\r\n"), Ok(false));
+    }
+
+    #[test]
+    fn http_1_1_has_exactly_one_host() {
+        assert_eq!(of("1.1", ""), Err(400));
+        assert_eq!(of("1.1", "Host: a\r\nHost: a\r\n"), Err(400));
+        assert!(of("1.0", "").is_ok());
+    }
+
+    #[test]
+    fn only_100_continue_can_be_expected_and_only_with_a_body() {
+        let expects = |fields: &str| of("1.1", fields).map(|terms| terms.expects_continue);
+        assert_eq!(expects("Host: x\r\nExpect: 100-Continue\r\nContent-Length: 1\r\n"), Ok(true));
+        assert_eq!(expects("Host: x\r\nExpect: 100-continue\r\n"), Ok(false));
+        assert_eq!(expects("Host: x\r\nExpect: a\r\nContent-Length: 1\r\n"), Err(417));
+    }
+}

@@ -1,0 +1,248 @@
+//! A body: none, whole, arriving, or made as it goes.
+
+use crate::bytes::Bytes;
+use crate::error::{Error, Result};
+use futures_core::Stream;
+use http::StatusCode;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+/// The body of a request or a response.
+///
+/// A request's body arrives while it is read: [`next`](Body::next) asks for one piece at a time, and nothing is
+/// taken from the peer before it is asked for.
+#[derive(Default)]
+pub struct Body(Content);
+
+#[derive(Default)]
+enum Content {
+    #[default]
+    Empty,
+    Whole(Bytes),
+    Arriving(Rc<Channel>),
+    Made(Pin<Box<dyn Stream<Item = Result<Bytes>>>>),
+}
+
+impl Body {
+    /// No body.
+    pub const fn empty() -> Self {
+        Self(Content::Empty)
+    }
+
+    /// A body made as it goes, sent chunked in HTTP/1.1. The next piece is asked for when the one before has
+    /// been handed to the kernel. An error ends the connection, so that the client sees the body was cut.
+    pub fn stream(stream: impl Stream<Item = Result<Bytes>> + 'static) -> Self {
+        Self(Content::Made(Box::pin(stream)))
+    }
+
+    /// The next piece; `None` at the end.
+    pub async fn next(&mut self) -> Option<Result<Bytes>> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// All of it, in memory; 413 if there are more than `limit` bytes.
+    pub async fn bytes(mut self, limit: usize) -> Result<Bytes> {
+        let too_long = || {
+            Error::with_status(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("the body is longer than the {limit} bytes that are read into memory here"),
+            )
+        };
+        if let Some(whole) = self.whole() {
+            return if whole.len() <= limit { Ok(whole) } else { Err(too_long()) };
+        }
+        if self.length().is_some_and(|length| length > limit as u64) {
+            return Err(too_long());
+        }
+        let mut all = Vec::new();
+        while let Some(piece) = self.next().await {
+            let piece = piece?;
+            if piece.len() > limit - all.len() {
+                return Err(too_long());
+            }
+            all.extend_from_slice(&piece);
+        }
+        Ok(all.into())
+    }
+
+    /// How many bytes there are in all, if that is known before reading.
+    pub fn length(&self) -> Option<u64> {
+        match &self.0 {
+            Content::Empty => Some(0),
+            Content::Whole(bytes) => Some(bytes.len() as u64),
+            Content::Arriving(channel) => channel.length,
+            Content::Made(_) => None,
+        }
+    }
+
+    /// Polls for the next piece; `None` at the end.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        match &mut self.0 {
+            Content::Empty => Poll::Ready(None),
+            Content::Whole(_) => Poll::Ready(self.whole().filter(|bytes| !bytes.is_empty()).map(Ok)),
+            Content::Arriving(channel) => channel.poll_next(cx),
+            Content::Made(stream) => stream.as_mut().poll_next(cx),
+        }
+    }
+
+    /// Takes the body if all of it is here.
+    pub(crate) fn whole(&mut self) -> Option<Bytes> {
+        match &mut self.0 {
+            Content::Empty => Some(Bytes::new()),
+            Content::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.0 = Content::Empty;
+                Some(bytes)
+            }
+            Content::Arriving(_) | Content::Made(_) => None,
+        }
+    }
+
+    /// Whether all of it is here.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self.0, Content::Empty | Content::Whole(_))
+    }
+
+    /// A body that arrives through the returned sender; `length` if the head announced it.
+    pub(crate) fn arriving(length: Option<u64>) -> (Sender, Self) {
+        let channel = Rc::new(Channel {
+            length,
+            pieces: RefCell::default(),
+            end: RefCell::default(),
+            reader: RefCell::default(),
+            wanted: Cell::new(false),
+        });
+        (Sender(Rc::clone(&channel)), Self(Content::Arriving(channel)))
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for Body {
+    fn from(bytes: T) -> Self {
+        let bytes = bytes.into();
+        Self(if bytes.is_empty() { Content::Empty } else { Content::Whole(bytes) })
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.0 {
+            Content::Empty => "empty",
+            Content::Whole(_) => "whole",
+            Content::Arriving(_) => "arriving",
+            Content::Made(_) => "made",
+        };
+        write!(f, "Body({kind}, length {:?})", self.length())
+    }
+}
+
+/// The way of an arriving body from the connection to whoever reads it, on one core.
+struct Channel {
+    length: Option<u64>,
+    pieces: RefCell<VecDeque<Bytes>>,
+    end: RefCell<Option<Result<()>>>,
+    reader: RefCell<Option<Waker>>,
+    wanted: Cell<bool>,
+}
+
+impl Channel {
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        if let Some(piece) = self.pieces.borrow_mut().pop_front() {
+            return Poll::Ready(Some(Ok(piece)));
+        }
+        if let Some(end) = &mut *self.end.borrow_mut() {
+            // An error is told once; after it the body has ended.
+            return Poll::Ready(std::mem::replace(end, Ok(())).err().map(Err));
+        }
+        self.wanted.set(true);
+        let mut reader = self.reader.borrow_mut();
+        if !reader.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *reader = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn wake(&self) {
+        if let Some(reader) = self.reader.borrow_mut().take() {
+            reader.wake();
+        }
+    }
+}
+
+/// The connection's end of an arriving body.
+pub(crate) struct Sender(Rc<Channel>);
+
+impl Sender {
+    /// Whether somebody waits for a piece. The connection reads from the socket only then, and that is the
+    /// whole of the back-pressure: what is not wanted stays in the kernel, and closes the peer's window.
+    pub(crate) fn wanted(&self) -> bool {
+        self.0.wanted.get()
+    }
+
+    pub(crate) fn send(&self, piece: Bytes) {
+        self.0.wanted.set(false);
+        self.0.pieces.borrow_mut().push_back(piece);
+        self.0.wake();
+    }
+
+    pub(crate) fn end(&self, result: Result<()>) {
+        self.0.wanted.set(false);
+        self.0.end.borrow_mut().get_or_insert(result);
+        self.0.wake();
+    }
+}
+
+impl Drop for Sender {
+    /// A connection that ends takes its unfinished body with it: the reader must not wait for ever.
+    fn drop(&mut self) {
+        self.end(Err(Error::with_status(
+            StatusCode::BAD_REQUEST,
+            "the connection ended before the body did",
+        )));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+
+    fn poll(body: &mut Body) -> Poll<Option<Result<Bytes>>> {
+        body.poll_next(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn an_arriving_body_is_wanted_only_while_somebody_waits() {
+        let (sender, mut body) = Body::arriving(None);
+        assert!(!sender.wanted());
+        assert!(poll(&mut body).is_pending());
+        assert!(sender.wanted());
+        sender.send(Bytes::from("abc"));
+        assert!(!sender.wanted());
+        assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(piece))) if &piece[..] == b"abc"));
+        sender.end(Ok(()));
+        assert!(matches!(poll(&mut body), Poll::Ready(None)));
+    }
+
+    #[test]
+    fn a_body_whose_connection_ends_is_an_error_and_then_over() {
+        let (sender, mut body) = Body::arriving(Some(10));
+        sender.send(Bytes::from("abc"));
+        drop(sender);
+        assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(_)))));
+        assert!(matches!(poll(&mut body), Poll::Ready(Some(Err(_)))));
+        assert!(matches!(poll(&mut body), Poll::Ready(None)));
+    }
+
+    #[test]
+    fn a_whole_body_is_read_once() {
+        let mut body = Body::from("abc");
+        assert_eq!(body.length(), Some(3));
+        assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(_)))));
+        assert!(matches!(poll(&mut body), Poll::Ready(None)));
+    }
+}

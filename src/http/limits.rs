@@ -1,0 +1,43 @@
+//! How much of everything one peer may send.
+
+/// Bounds on what is accepted from a peer. Every one is checked before memory is taken for it.
+///
+/// ```
+/// let strict = kiang::Limits { head_bytes: 4096, ..kiang::Limits::default() };
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Request line and header fields together, in bytes; beyond it, 431. At most 65,535. Default 16 KiB.
+    pub head_bytes: usize,
+    /// Header fields of one request; beyond it, 431. At most 128. Default 100.
+    pub headers: usize,
+    /// The request target, in bytes; beyond it, 414. Default 8 KiB.
+    pub target_bytes: usize,
+    /// A request's body, however it is read, in bytes; beyond it, 413. Default 64 MiB.
+    pub body_bytes: u64,
+    /// A request's body where it is collected in memory (`Bytes`, `String`, `Json`), in bytes; beyond it, 413.
+    /// Default 2 MiB.
+    pub buffered_body_bytes: usize,
+    /// Connections open at one time on one core; beyond it, new ones wait in the accept queue. Default 100,000.
+    pub connections: usize,
+}
+
+impl Limits {
+    /// The most `head_bytes` may be: a head's parts are kept as 16-bit offsets.
+    pub const MOST_HEAD_BYTES: usize = u16::MAX as usize;
+    /// The most `headers` may be.
+    pub const MOST_HEADERS: usize = 128;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes: 16 << 10,
+            headers: 100,
+            target_bytes: 8 << 10,
+            body_bytes: 64 << 20,
+            buffered_body_bytes: 2 << 20,
+            connections: 100_000,
+        }
+    }
+}

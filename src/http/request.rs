@@ -1,0 +1,137 @@
+//! A request: its head where it arrived, its body as it arrives.
+
+use crate::bytes::Bytes;
+use crate::http::body::Body;
+use crate::http::headers::Headers;
+use http::{Method, Version};
+use smallvec::SmallVec;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::rc::Rc;
+
+/// A request as it was received.
+#[derive(Debug)]
+pub struct Request {
+    head: Head,
+    body: Body,
+    origin: Origin,
+    params: Params,
+}
+
+/// The head of a request (RFC 9110 section 6.2), its text still in the buffer it arrived in.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    pub(crate) method: Method,
+    pub(crate) version: Version,
+    pub(crate) target: Range<u16>,
+    pub(crate) headers: Headers,
+}
+
+/// Where a request came in: what its connection knows.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    pub(crate) peer: Option<SocketAddr>,
+    /// The most bytes of a body that may be collected in memory.
+    pub(crate) buffered_body_bytes: usize,
+}
+
+/// The parts of the path that a route's `{name}` segments matched, percent-encoded as they arrived.
+pub(crate) type Params = SmallVec<[(Rc<str>, Range<u16>); 4]>;
+
+impl Request {
+    pub(crate) fn new(head: Head, body: Body, origin: Origin) -> Self {
+        Self { head, body, origin, params: Params::new() }
+    }
+
+    /// The method (RFC 9110 section 9).
+    pub fn method(&self) -> &Method {
+        &self.head.method
+    }
+
+    /// The request target as it was received (RFC 9112 section 3.2).
+    pub fn target(&self) -> &str {
+        self.text(&self.head.target)
+    }
+
+    /// The path of the target, percent-encoded as it was received.
+    pub fn path(&self) -> &str {
+        self.text(&self.path_range())
+    }
+
+    /// What follows the `?` of the target, percent-encoded as it was received.
+    pub fn query(&self) -> Option<&str> {
+        self.target().split_once('?').map(|(_, query)| query)
+    }
+
+    /// The version of HTTP it came in.
+    pub fn version(&self) -> Version {
+        self.head.version
+    }
+
+    /// The header fields.
+    pub fn headers(&self) -> &Headers {
+        &self.head.headers
+    }
+
+    /// The body.
+    pub fn body_mut(&mut self) -> &mut Body {
+        &mut self.body
+    }
+
+    /// The body, for good.
+    pub fn into_body(self) -> Body {
+        self.body
+    }
+
+    /// The address of the peer; `None` if it was gone before the kernel could tell.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.origin.peer
+    }
+
+    /// What the route's `{name}` segments matched, percent-encoded as it was received.
+    pub fn params(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.params.iter().map(|(name, range)| (&**name, self.text(range)))
+    }
+
+    pub(crate) fn params_mut(&mut self) -> &mut Params {
+        &mut self.params
+    }
+
+    /// Takes the request out of its place, and leaves an empty one.
+    pub(crate) fn take(&mut self) -> Self {
+        let head = Head {
+            method: Method::GET,
+            version: Version::HTTP_11,
+            target: 0..0,
+            headers: Headers::default(),
+        };
+        let origin = self.origin.clone();
+        std::mem::replace(self, Self::new(head, Body::empty(), origin))
+    }
+
+    pub(crate) fn buffered_body_bytes(&self) -> usize {
+        self.origin.buffered_body_bytes
+    }
+
+    /// Where the path lies in the head.
+    pub(crate) fn path_range(&self) -> Range<u16> {
+        let Range { start, end } = self.head.target;
+        let target = self.target();
+        let path_end = target.find('?').map_or(end, |at| start + at as u16);
+        // Absolute form (RFC 9112 section 3.2.2): the path begins at the first slash after the authority.
+        let path_start = match target.find("://") {
+            Some(scheme) if !target.starts_with('/') => {
+                let authority = scheme + 3;
+                target[authority..].find('/').map_or(path_end, |at| start + (authority + at) as u16)
+            }
+            _ => start,
+        };
+        path_start.min(path_end)..path_end
+    }
+
+    fn text(&self, range: &Range<u16>) -> &str {
+        let head: &Bytes = self.head.headers.head();
+        // The parser admits only ASCII into a target.
+        str::from_utf8(&head[range.start as usize..range.end as usize]).unwrap_or_default()
+    }
+}

@@ -1,0 +1,98 @@
+//! A response: status, fields, body.
+
+use crate::bytes::Bytes;
+use crate::error::{Error, Result};
+use crate::http::body::Body;
+use crate::http::headers::{ResponseHeaders, is_token, is_value};
+use http::StatusCode;
+
+/// What answers a request. `Server`, `Date` and the framing (`Content-Length`, `Transfer-Encoding`,
+/// `Connection`) are the engine's own.
+///
+/// ```
+/// use kiang::{Response, StatusCode};
+/// let created = Response::new(StatusCode::CREATED).header("location", "/things/1").body("made");
+/// ```
+#[derive(Debug)]
+pub struct Response {
+    status: StatusCode,
+    headers: ResponseHeaders,
+    body: Body,
+}
+
+impl Response {
+    /// A response with this status and nothing in it.
+    pub fn new(status: StatusCode) -> Self {
+        Self { status, headers: ResponseHeaders::new(), body: Body::empty() }
+    }
+
+    /// Adds a header field.
+    ///
+    /// # Panics
+    /// If the name is not a token or the value holds CR, LF or NUL (RFC 9110 section 5): a handler that puts
+    /// input into a field uses [`try_header`](Self::try_header). A panic answers 500 and splits no response.
+    #[must_use]
+    pub fn header(self, name: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
+        match self.try_header(name, value) {
+            Ok(response) => response,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Adds a header field, if its name is a token and its value holds no CR, LF or NUL (RFC 9110 section 5).
+    pub fn try_header(mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) -> Result<Self> {
+        let (name, value) = (name.into(), value.into());
+        if !is_token(&name) {
+            return Err(Error::new(format!("{name:?} cannot be the name of a header field")));
+        }
+        if !is_value(&value) {
+            return Err(Error::new(format!("{value:?} cannot be the value of the header field {name:?}")));
+        }
+        self.headers.push((name, value));
+        Ok(self)
+    }
+
+    /// Gives it this body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Body>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// Gives it this status.
+    #[must_use]
+    pub fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// A response with a body of this content type. Both are the engine's own words, so nothing is checked.
+    pub(crate) fn of_type(content_type: &'static str, body: impl Into<Body>) -> Self {
+        let mut headers = ResponseHeaders::new();
+        headers.push((Bytes::from_static(b"Content-Type"), Bytes::from(content_type)));
+        Self { status: StatusCode::OK, headers, body: body.into() }
+    }
+
+    pub(crate) fn into_parts(self) -> (StatusCode, ResponseHeaders, Body) {
+        (self.status, self.headers, self.body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_that_would_split_the_head_is_refused_where_it_is_set() {
+        let response = || Response::new(StatusCode::OK);
+        assert!(response().try_header("x", "a\r\nSet-Cookie: b".to_owned()).is_err());
+        assert!(response().try_header("x y", "a").is_err());
+        assert!(response().try_header("", "a").is_err());
+        assert!(response().try_header("x-y", "a b").is_ok());
+    }
+}

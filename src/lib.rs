@@ -1,0 +1,26 @@
+#![doc = include_str!("../README.md")]
+
+mod bytes;
+mod error;
+mod extract;
+mod h1;
+mod http;
+mod router;
+mod runtime;
+mod server;
+
+pub mod doctor;
+
+pub use self::bytes::Bytes;
+pub use self::error::{Error, Result};
+pub use self::extract::{FromRequest, Json, Path, Peer, Query};
+pub use self::http::body::Body;
+pub use self::http::headers::Headers;
+pub use self::http::limits::Limits;
+pub use self::http::request::Request;
+pub use self::http::respond::IntoResponse;
+pub use self::http::response::Response;
+pub use self::router::{App, Handler};
+pub use self::runtime::{Core, Cores, Counts};
+pub use self::server::{Answer, Deadlines, Handle, Server, Service, Started};
+pub use ::http::{Method, StatusCode, Version};

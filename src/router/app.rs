@@ -1,0 +1,265 @@
+//! Routes: paths and methods to handlers.
+
+use super::handler::{Endpoint, Handler, endpoint};
+use crate::bytes::Bytes;
+use crate::http::request::Request;
+use crate::http::respond::{IntoResponse, plain_status};
+use crate::server::{Answer, Service};
+use http::{Method, StatusCode};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// An application: routes and their handlers.
+///
+/// A path is matched exactly, segment by segment; `{name}` matches any one segment, and `{*rest}` at the end
+/// whatever follows. A path that is literal comes before one that is not.
+///
+/// ```
+/// use kiang::{App, Path, StatusCode};
+///
+/// let app = App::new()
+///     .get("/", || "Hello, World!")
+///     .get("/add/{a}/{b}", |Path((a, b)): Path<(u32, u32)>| (a + b).to_string())
+///     .post("/events", async |body: String| format!("{} bytes\n", body.len()))
+///     .fallback(|| (StatusCode::NOT_FOUND, "no such page\n"));
+/// ```
+#[derive(Default)]
+pub struct App {
+    paths: matchit::Router<usize>,
+    routes: Vec<Route>,
+    by_path: HashMap<String, usize>,
+    fallback: Option<Endpoint>,
+}
+
+struct Route {
+    /// The names of its `{name}` segments, in order.
+    names: Vec<Rc<str>>,
+    methods: Vec<(Method, Endpoint)>,
+    any: Option<Endpoint>,
+    /// The value of `Allow`.
+    allow: String,
+}
+
+macro_rules! methods {
+    ($($name:ident $method:ident)*) => {$(
+        #[doc = concat!("Answers `", stringify!($method), "` requests for this path.")]
+        ///
+        /// # Panics
+        /// As [`route`](Self::route) does.
+        #[track_caller]
+        pub fn $name<M>(self, path: &str, handler: impl Handler<M>) -> Self {
+            self.route(Method::$method, path, handler)
+        }
+    )*};
+}
+
+impl App {
+    /// An application that knows no path.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    methods! { get GET post POST put PUT delete DELETE patch PATCH head HEAD options OPTIONS }
+
+    /// Answers requests with this method for this path. `HEAD` is answered by the handler of `GET` unless it
+    /// has its own.
+    ///
+    /// # Panics
+    /// If the path does not begin with a slash, is malformed, or contradicts another; or if it has a handler for
+    /// this method already.
+    #[track_caller]
+    pub fn route<M>(mut self, method: Method, path: &str, handler: impl Handler<M>) -> Self {
+        let route = self.route_of(path);
+        let known = route.methods.iter().any(|(other, _)| *other == method);
+        assert!(!known, "{method} {path} has a handler already");
+        route.methods.push((method, endpoint(handler)));
+        route.allow = allow(&route.methods);
+        self
+    }
+
+    /// Answers requests for this path whose method has no handler of its own.
+    ///
+    /// # Panics
+    /// As [`route`](Self::route) does.
+    #[track_caller]
+    pub fn any<M>(mut self, path: &str, handler: impl Handler<M>) -> Self {
+        let route = self.route_of(path);
+        assert!(route.any.is_none(), "{path} has a handler for any method already");
+        route.any = Some(endpoint(handler));
+        self
+    }
+
+    /// Answers requests for paths that are not known; without it they are answered 404.
+    pub fn fallback<M>(mut self, handler: impl Handler<M>) -> Self {
+        self.fallback = Some(endpoint(handler));
+        self
+    }
+
+    #[track_caller]
+    fn route_of(&mut self, path: &str) -> &mut Route {
+        let next = self.routes.len();
+        let index = *self.by_path.entry(path.to_owned()).or_insert(next);
+        if index == next {
+            assert!(path.starts_with('/'), "the path {path:?} does not begin with a slash");
+            if let Err(error) = self.paths.insert(path, index) {
+                panic!("the path {path:?} cannot be routed: {error}");
+            }
+            self.routes.push(Route {
+                names: names(path),
+                methods: Vec::new(),
+                any: None,
+                allow: String::new(),
+            });
+        }
+        &mut self.routes[index]
+    }
+
+    fn find(&self, request: &mut Request) -> Option<&Route> {
+        let range = request.path_range();
+        let path = request.path();
+        let found = self.paths.at(path).ok()?;
+        let route = &self.routes[*found.value];
+        if !route.names.is_empty() {
+            let base = path.as_ptr() as usize;
+            let params = found
+                .params
+                .iter()
+                .zip(&route.names)
+                .map(|((_, value), name)| {
+                    // A part of the path, so within its 16-bit range.
+                    let at = range.start + (value.as_ptr() as usize - base) as u16;
+                    (Rc::clone(name), at..at + value.len() as u16)
+                })
+                .collect();
+            *request.params_mut() = params;
+        }
+        Some(route)
+    }
+}
+
+impl Service for App {
+    fn call(&self, mut request: Request) -> Answer {
+        let Some(route) = self.find(&mut request) else {
+            return match &self.fallback {
+                Some(fallback) => fallback(request),
+                None => Answer::Ready(plain_status(StatusCode::NOT_FOUND)),
+            };
+        };
+        match route.endpoint(request.method()) {
+            Some(endpoint) => endpoint(request),
+            None => Answer::Ready(route.not_allowed()),
+        }
+    }
+}
+
+impl Route {
+    fn endpoint(&self, method: &Method) -> Option<&Endpoint> {
+        let of = |method: &Method| {
+            self.methods.iter().find(|(own, _)| own == method).map(|(_, endpoint)| endpoint)
+        };
+        of(method)
+            .or_else(|| if method == Method::HEAD { of(&Method::GET) } else { None })
+            .or(self.any.as_ref())
+    }
+
+    /// RFC 9110 section 15.5.6: with the methods that are allowed.
+    fn not_allowed(&self) -> crate::http::response::Response {
+        let allow = Bytes::from(self.allow.clone());
+        plain_status(StatusCode::METHOD_NOT_ALLOWED).header("Allow", allow).into_response()
+    }
+}
+
+fn allow(methods: &[(Method, Endpoint)]) -> String {
+    let mut names: Vec<_> = methods.iter().map(|(method, _)| method.as_str()).collect();
+    if names.contains(&"GET") && !names.contains(&"HEAD") {
+        names.push("HEAD");
+    }
+    names.join(", ")
+}
+
+/// The names of a path's `{name}` and `{*name}` segments. Doubled braces are literal ones.
+fn names(path: &str) -> Vec<Rc<str>> {
+    let literal = path.replace("{{", "").replace("}}", "");
+    let segments = literal.split('{').skip(1).filter_map(|rest| rest.split('}').next());
+    segments.map(|name| Rc::from(name.trim_start_matches('*'))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extract::Path;
+    use crate::h1::connection::{Connection, Incoming};
+    use crate::http::body::Body;
+    use crate::http::limits::Limits;
+    use crate::http::request::Origin;
+    use crate::http::response::Response;
+
+    fn request(method: &str, target: &str) -> Request {
+        let mut connection = Connection::new();
+        connection.receive(format!("{method} {target} HTTP/1.1\r\nHost: x\r\n\r\n").into());
+        let (head, incoming) = connection.next_request(&Limits::default()).unwrap().unwrap();
+        assert!(matches!(incoming, Incoming::Whole(_)));
+        Request::new(head, Body::empty(), Origin { peer: None, buffered_body_bytes: 1024 })
+    }
+
+    fn answer(app: &App, method: &str, target: &str) -> Response {
+        match app.call(request(method, target)) {
+            Answer::Ready(response) => response,
+            Answer::Later(_) => panic!("a plain handler is answered at once"),
+        }
+    }
+
+    fn text(app: &App, method: &str, target: &str) -> (u16, String) {
+        let (status, _, mut body) = answer(app, method, target).into_parts();
+        (status.as_u16(), String::from_utf8(body.whole().unwrap().to_vec()).unwrap())
+    }
+
+    fn app() -> App {
+        App::new()
+            .get("/", || "root")
+            .get("/a/{x}", |Path(x): Path<String>| x)
+            .get("/a/b", || "literal")
+            .post("/a/b", || "posted")
+            .get("/files/{*rest}", |Path(rest): Path<String>| rest)
+            .get("/{first}/to/{second}", |Path((a, b)): Path<(String, u8)>| format!("{a}-{b}"))
+    }
+
+    #[test]
+    fn a_path_finds_its_handler_and_segments() {
+        let app = app();
+        for (target, expected) in [
+            ("/", "root"),
+            ("/?a=b", "root"),
+            ("/a/b", "literal"),
+            ("/a/c", "c"),
+            ("/a/c%20d%2Fe?x=/y", "c d/e"),
+            ("/files/x/y", "x/y"),
+            ("/me/to/7", "me-7"),
+            ("http://example.com/a/c", "c"),
+            ("http://example.com/", "root"),
+        ] {
+            assert_eq!(text(&app, "GET", target), (200, expected.to_owned()), "{target}");
+        }
+        assert_eq!(text(&app, "GET", "/me/to/x").0, 400);
+        for unknown in ["/a", "/a/", "/a/b/c", "/b", "*", "/files/"] {
+            assert_eq!(text(&app, "GET", unknown).0, 404, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_method_without_a_handler_is_told_which_have_one() {
+        let app = app();
+        assert_eq!(text(&app, "POST", "/a/b"), (200, "posted".to_owned()));
+        assert_eq!(text(&app, "HEAD", "/a/b").0, 200);
+        let refused = answer(&app, "DELETE", "/a/b");
+        assert_eq!(refused.status(), 405);
+        let (_, headers, _) = refused.into_parts();
+        assert!(headers.contains(&(Bytes::from("Allow"), Bytes::from("GET, POST, HEAD"))));
+    }
+
+    #[test]
+    #[should_panic(expected = "GET /a has a handler already")]
+    fn a_route_cannot_be_set_twice() {
+        let _ = App::new().get("/a", || "").get("/a", || "");
+    }
+}

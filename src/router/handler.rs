@@ -1,0 +1,135 @@
+//! Handlers: functions and closures, plain or `async`, of up to eight extractors.
+
+use crate::error::Result;
+use crate::extract::FromRequest;
+use crate::http::request::Request;
+use crate::http::respond::IntoResponse;
+use crate::server::Answer;
+use std::future::Future;
+use std::rc::Rc;
+
+/// Answers requests: a function or closure, plain or `async`, whose arguments are extractors and whose result
+/// turns into a response.
+///
+/// Implemented for what it describes and not to be implemented by hand; `M` only tells the two kinds apart.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler",
+    note = "a handler is a function or closure, plain or async, of up to eight extractors (Path, Query, Json, Bytes, String, Body, Headers, Method, Peer, Request, or your own FromRequest) that returns something that is IntoResponse"
+)]
+pub trait Handler<M>: 'static {
+    /// Answers a request.
+    #[doc(hidden)]
+    fn handle(this: &Rc<Self>, request: Request) -> Answer;
+}
+
+/// A handler of any kind, its type forgotten.
+pub(super) type Endpoint = Box<dyn Fn(Request) -> Answer>;
+
+pub(super) fn endpoint<M, H: Handler<M>>(handler: H) -> Endpoint {
+    let handler = Rc::new(handler);
+    Box::new(move |request| H::handle(&handler, request))
+}
+
+#[doc(hidden)]
+pub struct Plain;
+#[doc(hidden)]
+pub struct Async;
+
+macro_rules! handlers {
+    ($($argument:ident)*) => {
+        impl<F, R, $($argument,)*> Handler<(Plain, R, $($argument,)*)> for F
+        where
+            F: Fn($($argument),*) -> R + 'static,
+            R: IntoResponse + 'static,
+            $($argument: FromRequest + 'static,)*
+        {
+            fn handle(this: &Rc<Self>, mut request: Request) -> Answer {
+                if (false $(|| $argument::NEEDS_BODY)*) {
+                    if let Some(collecting) = collect(&mut request) {
+                        let this = Rc::clone(this);
+                        return Answer::Later(Box::pin(async move {
+                            if let Err(error) = collecting.finish(&mut request).await {
+                                return error.into_response();
+                            }
+                            handlers!(@arguments request $($argument)*);
+                            this($($argument),*).into_response()
+                        }));
+                    }
+                }
+                let answer = (|| {
+                    handlers!(@arguments request $($argument)*);
+                    this($($argument),*).into_response()
+                })();
+                Answer::Ready(answer)
+            }
+        }
+
+        impl<F, A, $($argument,)*> Handler<(Async, A, $($argument,)*)> for F
+        where
+            F: Fn($($argument),*) -> A + 'static,
+            A: Future + 'static,
+            A::Output: IntoResponse,
+            $($argument: FromRequest + 'static,)*
+        {
+            fn handle(this: &Rc<Self>, mut request: Request) -> Answer {
+                let this = Rc::clone(this);
+                let collecting = match false $(|| $argument::NEEDS_BODY)* {
+                    true => collect(&mut request),
+                    false => None,
+                };
+                Answer::Later(Box::pin(async move {
+                    if let Some(collecting) = collecting
+                        && let Err(error) = collecting.finish(&mut request).await
+                    {
+                        return error.into_response();
+                    }
+                    let answering = {
+                        handlers!(@arguments request $($argument)*);
+                        this($($argument),*)
+                    };
+                    drop(request);
+                    answering.await.into_response()
+                }))
+            }
+        }
+    };
+    (@arguments $request:ident $($argument:ident)*) => {
+        $(
+            #[allow(non_snake_case, reason = "each argument is named after its type parameter")]
+            let $argument = match $argument::from_request(&mut $request) {
+                Ok(argument) => argument,
+                Err(error) => return error.into_response(),
+            };
+        )*
+    };
+}
+
+handlers!();
+handlers!(T1);
+handlers!(T1 T2);
+handlers!(T1 T2 T3);
+handlers!(T1 T2 T3 T4);
+handlers!(T1 T2 T3 T4 T5);
+handlers!(T1 T2 T3 T4 T5 T6);
+handlers!(T1 T2 T3 T4 T5 T6 T7);
+handlers!(T1 T2 T3 T4 T5 T6 T7 T8);
+
+/// A body on its way into memory.
+struct Collecting {
+    limit: usize,
+}
+
+/// Whether the body must be waited for, or is too long: then how to collect it.
+fn collect(request: &mut Request) -> Option<Collecting> {
+    let limit = request.buffered_body_bytes();
+    let fits = request.body_mut().length().is_some_and(|length| length <= limit as u64);
+    (!fits || !request.body_mut().is_whole()).then_some(Collecting { limit })
+}
+
+impl Collecting {
+    async fn finish(self, request: &mut Request) -> Result<()> {
+        let body = std::mem::take(request.body_mut());
+        *request.body_mut() = body.bytes(self.limit).await?.into();
+        Ok(())
+    }
+}

@@ -1,0 +1,7 @@
+//! The application: which handler answers which request.
+
+mod app;
+mod handler;
+
+pub use self::app::App;
+pub use self::handler::Handler;

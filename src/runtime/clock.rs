@@ -1,0 +1,88 @@
+//! The time of one core, read from the kernel once in a turn and not once in a request.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// A core's clock. It is as fresh as the last beat: a millisecond while the core is busy.
+pub(crate) struct Clock {
+    start: Instant,
+    now: Cell<Instant>,
+    date: RefCell<Rc<str>>,
+    date_second: Cell<u64>,
+    /// When `now` reaches this, the date may have changed.
+    date_until: Cell<Instant>,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        let now = Instant::now();
+        let clock = Self {
+            start: now,
+            now: Cell::new(now),
+            date: RefCell::new(Rc::from("")),
+            date_second: Cell::new(u64::MAX),
+            date_until: Cell::new(now),
+        };
+        clock.refresh();
+        clock
+    }
+
+    /// Reads the time.
+    pub(crate) fn refresh(&self) {
+        let now = Instant::now();
+        self.now.set(now);
+        if now >= self.date_until.get() {
+            self.refresh_date(SystemTime::now());
+        }
+    }
+
+    /// The time of the last refresh.
+    pub(crate) fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    /// The time of the last refresh, in whole milliseconds since this core began.
+    pub(crate) fn millis(&self) -> u64 {
+        self.now.get().duration_since(self.start).as_millis() as u64
+    }
+
+    /// The second of [`date`](Self::date), to see cheaply whether it has changed.
+    pub(crate) fn date_second(&self) -> u64 {
+        self.date_second.get()
+    }
+
+    /// The date as `IMF-fixdate` (RFC 9110 section 5.6.7), rendered once a second.
+    pub(crate) fn date(&self) -> Rc<str> {
+        Rc::clone(&self.date.borrow())
+    }
+
+    fn refresh_date(&self, wall: SystemTime) {
+        // A wall clock before 1970 is a clock that was never set; the date then says so.
+        let since_epoch = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let second = since_epoch.as_secs();
+        let left = Duration::from_secs(1) - Duration::from_nanos(since_epoch.subsec_nanos().into());
+        self.date_until.set(self.now.get() + left);
+        if self.date_second.replace(second) != second {
+            *self.date.borrow_mut() = httpdate::fmt_http_date(wall).into();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_date_changes_with_the_second_and_not_before() {
+        let clock = Clock::new();
+        let at = |millis: u64| SystemTime::UNIX_EPOCH + Duration::from_millis(784_111_777_000 + millis);
+        clock.refresh_date(at(0));
+        let first = clock.date();
+        assert_eq!(&*first, "Sun, 06 Nov 1994 08:49:37 GMT");
+        clock.refresh_date(at(999));
+        assert!(Rc::ptr_eq(&first, &clock.date()), "not rendered again within a second");
+        clock.refresh_date(at(1000));
+        assert_eq!(&*clock.date(), "Sun, 06 Nov 1994 08:49:38 GMT");
+    }
+}

@@ -1,0 +1,269 @@
+//! The handle to the core that code runs on.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use super::clock::Clock;
+use super::mailbox::{Mailbox, Message};
+use super::ring::Ring;
+use super::tasks::Tasks;
+use super::timers::{Timer, Wheel};
+
+/// The core that code runs on: what it can do there without leaving it, and how it asks the others.
+///
+/// A clone is the same core. It cannot be sent to another thread, and neither can what it spawns.
+#[derive(Clone)]
+pub struct Core(Rc<Inner>);
+
+struct Inner {
+    id: usize,
+    cpu: usize,
+    tasks: Rc<Tasks>,
+    ring: RefCell<Ring>,
+    wheel: RefCell<Wheel>,
+    clock: Clock,
+    mail: Receiver<Message>,
+    /// Every core's mailbox, by core.
+    mailboxes: Arc<[Arc<Mailbox>]>,
+    phase: Cell<Phase>,
+    /// How many calls into glommio are under way.
+    hosted: Cell<usize>,
+    counts: Cell<Counts>,
+}
+
+/// Whether a core takes on work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd)]
+pub(crate) enum Phase {
+    #[default]
+    Serving,
+    /// What is in flight is finished, and nothing new begun.
+    Draining,
+    Stopped,
+}
+
+/// What one core has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Connections open now.
+    pub connections: u64,
+    /// Connections accepted since the start.
+    pub accepted: u64,
+    /// Requests received since the start.
+    pub requests: u64,
+}
+
+/// How long [`Core::ask_all`] waits for a core.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+impl Core {
+    /// Which core of the server this is, counted from 0.
+    pub fn id(&self) -> usize {
+        self.0.id
+    }
+
+    /// The number of the processor it is pinned to, as the kernel counts them.
+    pub fn cpu(&self) -> usize {
+        self.0.cpu
+    }
+
+    /// Runs a future on this core, beside whatever else runs here.
+    pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        self.0.tasks.spawn(future);
+    }
+
+    /// Waits; to the millisecond.
+    pub async fn sleep(&self, duration: Duration) {
+        let timer = Timer::new(self);
+        timer.set(duration);
+        poll_fn(|cx| if timer.poll_passed(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
+    /// The time, at most a few milliseconds old: it costs a load and no system call.
+    pub fn now(&self) -> Instant {
+        self.0.clock.now()
+    }
+
+    /// Runs a function that blocks on a thread of its own, while this core goes on.
+    ///
+    /// A panic of the function goes on where its answer is awaited.
+    pub async fn blocking<T: Send + 'static>(&self, function: impl FnOnce() -> T + Send + 'static) -> T {
+        let hosted = &self.0.hosted;
+        hosted.set(hosted.get() + 1);
+        let _call = Finally(|| hosted.set(hosted.get() - 1));
+        let call = glommio::executor().spawn_blocking(move || catch_unwind(AssertUnwindSafe(function)));
+        call.await.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// What this core has done.
+    pub fn counts(&self) -> Counts {
+        self.0.counts.get()
+    }
+
+    /// Asks every core the same question, this one included, and gathers the answers in the order of the cores.
+    ///
+    /// The question travels as a message. A core that has not answered within a second, because a handler
+    /// holds it, is left out.
+    pub async fn ask_all<T, F>(&self, question: F) -> Vec<T>
+    where
+        T: Send + 'static,
+        F: Fn(&Core) -> T + Send + Clone + 'static,
+    {
+        let answers: Vec<_> = self
+            .0
+            .mailboxes
+            .iter()
+            .map(|mailbox| {
+                let (answer, answered) = futures_channel::oneshot::channel();
+                let question = question.clone();
+                // Nobody may be waiting any more; then the answer is not needed.
+                mailbox.post(move |core| drop(answer.send(question(core))));
+                answered
+            })
+            .collect();
+        let timer = Timer::new(self);
+        timer.set(ANSWER_WITHIN);
+        let mut heard = Vec::with_capacity(answers.len());
+        for answer in answers {
+            let mut answer = pin!(answer);
+            let answer = poll_fn(|cx| match answer.as_mut().poll(cx) {
+                Poll::Ready(answer) => Poll::Ready(answer.ok()),
+                Poll::Pending if timer.poll_passed(cx) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            heard.extend(answer.await);
+        }
+        heard
+    }
+
+    pub(super) fn new(
+        id: usize,
+        cpu: usize,
+        tasks: Rc<Tasks>,
+        ring: Ring,
+        mail: Receiver<Message>,
+        mailboxes: Arc<[Arc<Mailbox>]>,
+    ) -> Self {
+        Self(Rc::new(Inner {
+            id,
+            cpu,
+            tasks,
+            ring: RefCell::new(ring),
+            wheel: RefCell::new(Wheel::new()),
+            clock: Clock::new(),
+            mail,
+            mailboxes,
+            phase: Cell::default(),
+            hosted: Cell::new(0),
+            counts: Cell::default(),
+        }))
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.0.phase.get()
+    }
+
+    /// Enters a phase and lets every task see it. There is no way back.
+    pub(crate) fn enter_phase(&self, phase: Phase) {
+        if self.0.phase.get() < phase {
+            self.0.phase.set(phase);
+            self.0.tasks.wake_all();
+        }
+    }
+
+    pub(crate) fn update_counts(&self, update: impl FnOnce(&mut Counts)) {
+        let mut counts = self.0.counts.get();
+        update(&mut counts);
+        self.0.counts.set(counts);
+    }
+
+    pub(super) fn has_stopped(&self) -> bool {
+        self.phase() == Phase::Stopped
+    }
+
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.0.tasks
+    }
+
+    pub(super) fn ring(&self) -> RefMut<'_, Ring> {
+        self.0.ring.borrow_mut()
+    }
+
+    pub(super) fn wheel(&self) -> &RefCell<Wheel> {
+        &self.0.wheel
+    }
+
+    /// When the next deadline may come, in the clock's milliseconds.
+    pub(super) fn next_deadline(&self) -> Option<u64> {
+        self.0.wheel.borrow().next()
+    }
+
+    /// Whether glommio has something under way for this core.
+    pub(super) fn hosts_work(&self) -> bool {
+        self.0.hosted.get() > 0
+    }
+
+    /// Reads the clock and passes the deadlines that have come.
+    pub(super) fn tick(&self) {
+        self.0.clock.refresh();
+        self.0.wheel.borrow_mut().advance(self.0.clock.millis(), &self.0.tasks);
+    }
+
+    /// Runs the messages that other threads have posted.
+    pub(super) fn open_mail(&self) {
+        const BATCH: usize = 1024;
+        let own = &self.0.mailboxes[self.0.id];
+        own.heard();
+        for _ in 0..BATCH {
+            let Ok(message) = self.0.mail.try_recv() else { return };
+            if catch_unwind(AssertUnwindSafe(|| message(self))).is_err() {
+                log::error!("a message to core {} panicked", self.0.id);
+            }
+        }
+        // There may be more: come back after the sockets had their turn.
+        own.post(|_| {});
+    }
+}
+
+/// Runs a closure when it is dropped, also when the future it lives in is.
+struct Finally<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for Finally<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// Wakes one future when somebody says so.
+#[derive(Default)]
+pub(crate) struct Notice(RefCell<Option<Waker>>);
+
+impl Notice {
+    /// Resolves when `condition` holds, which is looked at now and after every [`give`](Self::give).
+    pub(crate) async fn wait_until(&self, condition: impl Fn() -> bool) {
+        poll_fn(|cx| {
+            if condition() {
+                return Poll::Ready(());
+            }
+            *self.0.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    pub(crate) fn give(&self) {
+        if let Some(waker) = self.0.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}

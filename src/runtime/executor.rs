@@ -1,0 +1,147 @@
+//! Launches the cores: a thread each, pinned, with a glommio executor that hosts the driver.
+
+use glommio::{LocalExecutorBuilder, Placement};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use super::core::{Core, Phase};
+use super::driver::drive;
+use super::mailbox::Mailbox;
+use super::ring::{Parking, Ring};
+use super::tasks::Tasks;
+use crate::error::{Error, Result};
+
+/// The running cores.
+pub(crate) struct Threads {
+    handles: Vec<glommio::ExecutorJoinHandle<Result<()>>>,
+    mailboxes: Arc<[Arc<Mailbox>]>,
+}
+
+/// glommio's own preempt timer, so long that it never fires: a timer that fires between the poll that woke a
+/// task and the look at the queue lets glommio 0.9.0 sleep with a runnable task. The driver's beat does its work.
+const NEVER_PREEMPT: Duration = Duration::from_secs(3600);
+/// Memory glommio registers for files, in bytes, its least; each core's share of RLIMIT_MEMLOCK.
+const FILE_MEMORY: usize = 64 << 10;
+/// Entries of glommio's own three rings.
+const FILE_RING: usize = 64;
+
+/// Starts a core on each of `cpus`, and returns when all of them run.
+///
+/// `begin` is called on every core, and gives it its first work. If a core cannot start, none does.
+pub(crate) fn launch(
+    cpus: &[usize],
+    begin: impl Fn(&Core) -> Result<()> + Send + Sync + 'static,
+) -> Result<Threads> {
+    let mailboxes: Arc<[_]> = cpus.iter().map(|_| Mailbox::new()).collect::<io::Result<Vec<_>>>()?.into();
+    let begin = Arc::new(begin);
+    let (started, starts) = channel();
+    let mut threads = Threads { handles: Vec::new(), mailboxes: Arc::clone(&mailboxes) };
+    for (id, &cpu) in cpus.iter().enumerate() {
+        let (begin, mailboxes, started) = (Arc::clone(&begin), Arc::clone(&mailboxes), started.clone());
+        let handle = LocalExecutorBuilder::new(Placement::Fixed(cpu))
+            .name(&format!("kiang-{id}"))
+            .preempt_timer(NEVER_PREEMPT)
+            .io_memory(FILE_MEMORY)
+            .ring_depth(FILE_RING)
+            .spawn(move || async move {
+                let result = run(id, cpu, mailboxes, &*begin, &started).await;
+                // Nobody listens any more if another core failed first.
+                if let Err(error) = &result {
+                    log::error!("core {id} ended: {error}");
+                }
+                result
+            });
+        match handle {
+            Ok(handle) => threads.handles.push(handle),
+            Err(error) => {
+                threads.stop();
+                return Err(cannot_start(cpu).because(error.to_string()));
+            }
+        }
+    }
+    drop(started);
+    for _ in cpus {
+        // A core that fails to start ends, and drops its sender without a word.
+        if starts.recv().is_err() {
+            threads.stop();
+            return match threads.join() {
+                Err(error) => Err(error),
+                Ok(()) => Err(Error::new("a core ended while it started")),
+            };
+        }
+    }
+    Ok(threads)
+}
+
+async fn run(
+    id: usize,
+    cpu: usize,
+    mailboxes: Arc<[Arc<Mailbox>]>,
+    begin: &(dyn Fn(&Core) -> Result<()> + Send + Sync),
+    started: &Sender<()>,
+) -> Result<()> {
+    check_placement(cpu)?;
+    let mailbox = Arc::clone(&mailboxes[id]);
+    let mail = mailbox.take_receiver().ok_or_else(|| Error::new("a mailbox has two owners"))?;
+    let mut ring = Ring::new(mailbox.bell()).map_err(|error| cannot_start(cpu).because(error))?;
+    let parking = Parking::new(&mut ring).map_err(|error| cannot_start(cpu).because(error))?;
+    let core = Core::new(id, cpu, Tasks::new(Arc::clone(&mailbox)), ring, mail, mailboxes);
+    begin(&core)?;
+    let _ = started.send(());
+    let driven = drive(&core, &parking).await;
+    // Connections and whatever else still runs end here; the ring then closes what they held.
+    core.tasks().clear();
+    driven.map_err(|error| Error::new(format!("the network ring of core {id} failed")).because(error))
+}
+
+impl Threads {
+    /// Has every core run this.
+    pub(crate) fn tell_all(&self, message: impl Fn(&Core) + Send + Clone + 'static) {
+        tell_all(&self.mailboxes, message);
+    }
+
+    /// How to reach the cores from any thread.
+    pub(crate) fn mailboxes(&self) -> Arc<[Arc<Mailbox>]> {
+        Arc::clone(&self.mailboxes)
+    }
+
+    /// Waits until every core has ended; the first error, if any ended with one.
+    pub(crate) fn join(self) -> Result<()> {
+        let mut result = Ok(());
+        for handle in self.handles {
+            let ended = match handle.join() {
+                Ok(ended) => ended,
+                Err(error) => Err(Error::new("a core panicked").because(error.to_string())),
+            };
+            result = result.and(ended);
+        }
+        result
+    }
+
+    fn stop(&self) {
+        self.tell_all(|core| core.enter_phase(Phase::Stopped));
+    }
+}
+
+/// Has every core run this.
+pub(crate) fn tell_all(mailboxes: &[Arc<Mailbox>], message: impl Fn(&Core) + Send + Clone + 'static) {
+    for mailbox in mailboxes {
+        let message = message.clone();
+        mailbox.post(move |core| message(core));
+    }
+}
+
+/// A thread that is not where it should be would share a processor with another core.
+fn check_placement(cpu: usize) -> Result<()> {
+    let placed = core_affinity::get_core_ids().unwrap_or_default();
+    if placed.len() == 1 && placed[0].id == cpu {
+        return Ok(());
+    }
+    Err(Error::new(format!("the kernel did not pin a thread to processor {cpu}")))
+}
+
+fn cannot_start(cpu: usize) -> Error {
+    Error::new(format!("cannot start a core on processor {cpu} (`kiang doctor` examines this machine)"))
+}

@@ -1,0 +1,117 @@
+//! Listening sockets: one for each core and address, all bound to the same port (`SO_REUSEPORT`, `socket(7)`).
+
+use rustix::net::{SocketFlags, accept_with};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::task::Poll;
+use std::time::Duration;
+
+use super::core::Core;
+use super::ring::AcceptorId;
+use super::stream::Stream;
+use super::timers::Timer;
+
+/// How many connections may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
+const BACKLOG: i32 = 65_535;
+
+/// A socket bound to this address, not yet listening. Several may be bound to one address.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if address.is_ipv6() {
+        // [::] and 0.0.0.0 are two addresses, and can both be bound.
+        socket.set_only_v6(true)?;
+    }
+    // Accepted sockets inherit it: a response leaves when it is written, not when the one before was confirmed.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    Ok(socket)
+}
+
+/// Begins to listen.
+pub(crate) fn listen(socket: &Socket) -> io::Result<()> {
+    socket.listen(BACKLOG)
+}
+
+/// A listening socket on its core.
+pub(crate) struct Listener {
+    core: Core,
+    id: AcceptorId,
+}
+
+impl Listener {
+    pub(crate) fn new(core: &Core, socket: Socket) -> Self {
+        Self { core: core.clone(), id: core.ring().add_acceptor(socket.into()) }
+    }
+
+    /// The next connection.
+    pub(crate) async fn accept(&self) -> io::Result<Stream> {
+        let fd = poll_fn(|cx| self.core.ring().poll_accept(self.id, self.core.tasks(), cx)).await?;
+        Ok(Stream::new(&self.core, fd))
+    }
+
+    /// Stops accepting for now; connections wait in the kernel's queue.
+    pub(crate) async fn pause(&self) {
+        poll_fn(|cx| self.core.ring().poll_stop_accepting(self.id, self.core.tasks(), cx)).await;
+    }
+
+    /// Closes the socket so that no connection is lost, and hands over those that were waiting.
+    ///
+    /// Closing a listening socket resets the connections in its queue. So first the kernel is told to ignore
+    /// new ones, then those whose handshake is under way get the time to finish it, and the queue is emptied
+    /// before the close. Who is ignored tries again a second later, and finds the port closed or another server.
+    pub(crate) async fn close(self, mut each: impl FnMut(Stream)) {
+        let filtered = refuse_new(self.core.ring().listener(self.id));
+        if let Err(error) = filtered {
+            log::warn!("cannot keep new connections off a socket that is closing: {error}");
+        }
+        let handshakes = Timer::new(&self.core);
+        handshakes.set(HANDSHAKE);
+        while let Some(fd) =
+            poll_fn(|cx| match self.core.ring().poll_accept(self.id, self.core.tasks(), cx) {
+                Poll::Ready(accepted) => Poll::Ready(accepted.ok()),
+                Poll::Pending if handshakes.poll_passed(cx) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            })
+            .await
+        {
+            each(Stream::new(&self.core, fd));
+        }
+        self.pause().await;
+        let (queued, listener) = {
+            let mut ring = self.core.ring();
+            (ring.take_accepted(self.id), ring.remove_acceptor(self.id))
+        };
+        queued.into_iter().for_each(|fd| each(Stream::new(&self.core, fd)));
+        if rustix::io::ioctl_fionbio(&listener, true).is_ok() {
+            while let Ok(fd) = accept_with(&listener, SocketFlags::CLOEXEC) {
+                each(Stream::new(&self.core, fd));
+            }
+        }
+    }
+}
+
+/// How long a handshake that has begun may take to end up in the queue: more than a round trip to most clients.
+const HANDSHAKE: Duration = Duration::from_millis(100);
+
+/// Has the kernel drop every segment that asks a listening socket for a new connection.
+fn refuse_new(listener: &OwnedFd) -> io::Result<()> {
+    // Classic BPF (`socket(7)`, SO_ATTACH_FILTER): the segment's flags are byte 13 of its TCP header
+    // (RFC 9293 section 3.1); SYN without ACK is dropped, everything else passes.
+    const FLAGS: u32 = 13;
+    const SYN: u32 = 0x02;
+    const SYN_ACK: u32 = 0x12;
+    let code = |parts: u32| parts as u16;
+    let filter = [
+        SockFilter::new(code(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS), 0, 0, FLAGS),
+        SockFilter::new(code(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K), 0, 0, SYN_ACK),
+        SockFilter::new(code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K), 0, 1, SYN),
+        SockFilter::new(code(libc::BPF_RET | libc::BPF_K), 0, 0, 0),
+        SockFilter::new(code(libc::BPF_RET | libc::BPF_K), 0, 0, u32::MAX),
+    ];
+    socket2::SockRef::from(&listener.as_fd()).attach_filter(&filter)
+}

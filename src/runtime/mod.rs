@@ -1,0 +1,29 @@
+//! What a core runs on: the only room that knows glommio, io_uring or a file descriptor.
+//!
+//! Each core is one thread: a glommio executor that hosts one task, the [`driver`], which turns the network
+//! [`ring`], runs the core's [`tasks`], and advances its [`timers`]. A [`Core`] is the handle to all of that.
+
+mod clock;
+mod core;
+mod cores;
+mod driver;
+mod executor;
+mod listener;
+mod mailbox;
+mod probe;
+mod ring;
+mod stream;
+mod tasks;
+mod timers;
+
+pub use self::core::{Core, Counts};
+pub use self::cores::Cores;
+
+pub(crate) use self::core::{Notice, Phase};
+pub(crate) use self::executor::{launch, tell_all};
+pub(crate) use self::listener::{Listener, bind, listen};
+pub(crate) use self::mailbox::Mailbox;
+pub(crate) use self::probe::probe;
+pub(crate) use self::ring::Payload;
+pub(crate) use self::stream::Stream;
+pub(crate) use self::timers::Timer;

@@ -1,0 +1,174 @@
+//! The provided buffers: memory that the kernel picks from when something arrives, so that an idle connection
+//! owns none (`io_uring_register_buf_ring(3)`).
+//!
+//! A buffer is the kernel's, or it is lent to whoever holds [`Bytes`] in it. The last of those gives it back by
+//! noting its number; the kernel gets all that were noted in one go.
+
+use io_uring::{IoUring, types::BufRingEntry};
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use crate::bytes::{Bytes, Lease, Lender};
+
+/// How long one buffer is: a page, and many a request.
+pub(super) const LENGTH: usize = 4096;
+/// How many there are; a power of two, as the kernel wants it.
+const COUNT: u16 = 1024;
+/// How many may be lent at one time. Beyond it what arrives is copied, so that handlers that keep requests
+/// cannot leave the other connections without buffers.
+const MOST_LENT: usize = COUNT as usize / 4 * 3;
+/// The buffer group's number, the only one there is.
+pub(super) const GROUP: u16 = 0;
+
+pub(super) struct Buffers {
+    entries: Aligned,
+    tail: u16,
+    all: Vec<Rc<Buffer>>,
+    shelf: Rc<Shelf>,
+}
+
+/// What all buffers share.
+struct Shelf {
+    memory: Aligned,
+    returned: RefCell<Vec<u16>>,
+    lent: Cell<usize>,
+}
+
+struct Buffer {
+    id: u16,
+    shelf: Rc<Shelf>,
+}
+
+impl Lender for Buffer {
+    fn memory(&self) -> &[u8] {
+        let start = self.id as usize * LENGTH;
+        // SAFETY: the range lies within the memory, which is initialized and lives as long as the shelf. The
+        // kernel writes to it only while this buffer is in its ring, and it is put there only when no lease is
+        // left (`take`, `give_back`); without a lease nobody reaches this function, which `Bytes` alone calls.
+        unsafe { std::slice::from_raw_parts(self.shelf.memory.start.as_ptr().add(start), LENGTH) }
+    }
+
+    fn returned(&self) {
+        self.shelf.lent.set(self.shelf.lent.get() - 1);
+        self.shelf.returned.borrow_mut().push(self.id);
+    }
+}
+
+impl Buffers {
+    /// Registers the buffers with a ring. They must live until that ring has no operation left.
+    pub(super) fn new(ring: &IoUring) -> io::Result<Self> {
+        let entries = Aligned::zeroed(COUNT as usize * size_of::<BufRingEntry>());
+        let shelf = Rc::new(Shelf {
+            memory: Aligned::zeroed(COUNT as usize * LENGTH),
+            returned: RefCell::new((0..COUNT).collect()),
+            lent: Cell::new(0),
+        });
+        // SAFETY: the memory is page-aligned, long enough for COUNT entries, and outlives the ring's operations
+        // (`Ring::drop` waits for them, or leaks both).
+        unsafe {
+            ring.submitter().register_buf_ring_with_flags(entries.start.as_ptr() as u64, COUNT, GROUP, 0)?;
+        }
+        let all = (0..COUNT).map(|id| Rc::new(Buffer { id, shelf: Rc::clone(&shelf) })).collect();
+        let mut buffers = Self { entries, tail: 0, all, shelf };
+        buffers.give_back();
+        Ok(buffers)
+    }
+
+    /// Hands the kernel every buffer that has been returned. Whether there were any.
+    pub(super) fn give_back(&mut self) -> bool {
+        let mut returned = self.shelf.returned.borrow_mut();
+        if returned.is_empty() {
+            return false;
+        }
+        let ring = self.entries.start.as_ptr().cast::<BufRingEntry>();
+        for id in returned.drain(..) {
+            let at = (self.tail % COUNT) as usize;
+            // SAFETY: `at` is within the COUNT entries. The kernel reads an entry only below the tail that is
+            // published after this loop, and there are COUNT buffers for as many entries: none is overwritten
+            // before it was consumed.
+            let entry = unsafe { &mut *ring.add(at) };
+            entry.set_addr(self.shelf.memory.start.as_ptr() as u64 + u64::from(id) * LENGTH as u64);
+            entry.set_len(LENGTH as u32);
+            entry.set_bid(id);
+            self.tail = self.tail.wrapping_add(1);
+        }
+        // SAFETY: `ring` is the address of the first entry, whose reserved field is the tail
+        // (`io_uring_register_buf_ring(3)`); it is aligned for a u16, and only this thread and the kernel use it.
+        let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(ring).cast_mut()) };
+        tail.store(self.tail, Ordering::Release);
+        true
+    }
+
+    /// Keeps the memory for ever, because the kernel may still write to it.
+    pub(super) fn leak(&mut self) {
+        std::mem::forget(Rc::clone(&self.shelf));
+        std::mem::forget(std::mem::replace(&mut self.entries, Aligned::zeroed(1)));
+    }
+
+    /// Takes over a buffer that the kernel has filled with `len` bytes: a view of it, or a copy if too many
+    /// are lent.
+    pub(super) fn take(&self, id: u16, len: usize) -> Bytes {
+        let buffer = &self.all[id as usize];
+        self.shelf.lent.set(self.shelf.lent.get() + 1);
+        let view = Bytes::lent(Lease::new(Rc::clone(buffer) as Rc<dyn Lender>), len);
+        if self.shelf.lent.get() > MOST_LENT { Bytes::from(view.to_vec()) } else { view }
+    }
+}
+
+/// Page-aligned, zeroed memory.
+struct Aligned {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+impl Aligned {
+    fn zeroed(length: usize) -> Self {
+        let layout = Layout::from_size_align(length, 4096).expect("a length known when this was written");
+        // SAFETY: the length is not zero.
+        let start = unsafe { alloc_zeroed(layout) };
+        Self { start: NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout)), layout }
+    }
+}
+
+impl Drop for Aligned {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout, and dropped once.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_most_buffers_are_lent_what_arrives_is_copied() {
+        let ring = IoUring::new(8).expect("io_uring");
+        let mut buffers = Buffers::new(&ring).expect("a buffer ring");
+        let mut held: Vec<_> = (0..COUNT).map(|id| buffers.take(id, 10)).collect();
+        assert_eq!(buffers.shelf.lent.get(), MOST_LENT);
+        assert_eq!(
+            buffers.shelf.returned.borrow().len(),
+            COUNT as usize - MOST_LENT,
+            "copied, so free again"
+        );
+        assert!(buffers.give_back());
+        held.truncate(1);
+        assert_eq!(buffers.shelf.lent.get(), 1);
+        assert_eq!(buffers.shelf.returned.borrow().len(), MOST_LENT - 1);
+    }
+
+    #[test]
+    fn a_view_outlives_the_buffers_it_came_from() {
+        let ring = IoUring::new(8).expect("io_uring");
+        let buffers = Buffers::new(&ring).expect("a buffer ring");
+        let view = buffers.take(3, 5);
+        drop(buffers);
+        drop(ring);
+        assert_eq!(&view[..], [0; 5]);
+    }
+}

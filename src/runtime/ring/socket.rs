@@ -1,0 +1,343 @@
+//! One connected socket: what it receives, what it sends, and how it ends.
+
+use io_uring::{cqueue, opcode, types};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::task::{Context, Poll};
+
+use super::super::tasks::{Tasks, Waiter};
+use super::{Op, Ring, buffers};
+use crate::bytes::Bytes;
+
+/// Which socket of a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SocketId(pub(super) u32);
+
+/// How much may have arrived on one connection and not been read. At this much its receive is cancelled, so
+/// that the peer's TCP window closes; it is armed again at half.
+const MOST_HELD: usize = 64 << 10;
+
+/// What is sent, kept by the ring until the kernel has done with it. Neither moves its bytes when it is moved.
+#[derive(Debug)]
+pub(crate) enum Payload {
+    Buffer(Vec<u8>),
+    Bytes(Bytes),
+}
+
+pub(super) struct Socket {
+    /// Absent once the close has been handed to the kernel.
+    fd: Option<OwnedFd>,
+    waiter: Waiter,
+    waits_to_receive: bool,
+    waits_to_send: bool,
+    inbox: Inbox,
+    receive: Receive,
+    sending: Option<(Payload, usize)>,
+    send_error: Option<i32>,
+    /// Operations of this socket that the kernel still holds.
+    operations: u8,
+    /// Nobody holds the stream any more.
+    abandoned: bool,
+}
+
+/// What the multishot receive is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Receive {
+    Armed,
+    /// Too much is held: its cancellation is under way.
+    Pausing,
+    /// Too much is held, and nothing is armed.
+    Paused,
+    /// It ended for want of buffers.
+    Starved,
+    /// The peer has said all it will (0), or the connection is broken (an error number).
+    Ended(i32),
+}
+
+/// Pieces that have arrived. There is nearly always at most one, and that needs no memory.
+#[derive(Default)]
+struct Inbox {
+    first: Option<Bytes>,
+    rest: VecDeque<Bytes>,
+    held: usize,
+}
+
+impl Inbox {
+    fn push(&mut self, bytes: Bytes) {
+        self.held += bytes.len();
+        match &self.first {
+            None => self.first = Some(bytes),
+            Some(_) => self.rest.push_back(bytes),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
+        let bytes = self.first.take()?;
+        self.held -= bytes.len();
+        self.first = self.rest.pop_front();
+        Some(bytes)
+    }
+}
+
+impl Ring {
+    /// Takes over a connected socket and begins to receive.
+    pub(crate) fn add_socket(&mut self, fd: OwnedFd) -> SocketId {
+        let id = SocketId(self.sockets.insert(Socket {
+            fd: Some(fd),
+            waiter: Waiter::Nobody,
+            waits_to_receive: false,
+            waits_to_send: false,
+            inbox: Inbox::default(),
+            receive: Receive::Paused,
+            sending: None,
+            send_error: None,
+            operations: 0,
+            abandoned: false,
+        }) as u32);
+        self.arm_receive(id);
+        id
+    }
+
+    /// What has arrived, in order; empty at the end of the stream.
+    pub(crate) fn poll_receive(
+        &mut self,
+        id: SocketId,
+        tasks: &Tasks,
+        cx: &Context<'_>,
+    ) -> Poll<io::Result<Bytes>> {
+        if let Some(result) = self.try_receive(id) {
+            return Poll::Ready(result);
+        }
+        let socket = self.socket(id);
+        tasks.wait(&mut socket.waiter, cx);
+        socket.waits_to_receive = true;
+        Poll::Pending
+    }
+
+    /// What has arrived, if anything has.
+    pub(crate) fn try_receive(&mut self, id: SocketId) -> Option<io::Result<Bytes>> {
+        let socket = self.socket(id);
+        socket.waits_to_receive = false;
+        let Some(bytes) = socket.inbox.pop() else {
+            return match socket.receive {
+                Receive::Ended(0) => Some(Ok(Bytes::new())),
+                Receive::Ended(error) => Some(Err(io::Error::from_raw_os_error(error))),
+                _ => None,
+            };
+        };
+        if socket.receive == Receive::Paused && socket.inbox.held <= MOST_HELD / 2 {
+            self.arm_receive(id);
+        }
+        Some(Ok(bytes))
+    }
+
+    /// Whether the connection is broken, so that an answer would reach nobody.
+    pub(crate) fn is_broken(&mut self, id: SocketId) -> bool {
+        let socket = self.socket(id);
+        socket.send_error.is_some() || matches!(socket.receive, Receive::Ended(1..))
+    }
+
+    /// Sends all of it; the send before must have ended ([`poll_sent`](Self::poll_sent)).
+    pub(crate) fn start_send(&mut self, id: SocketId, payload: Payload) {
+        let socket = self.socket(id);
+        debug_assert!(socket.sending.is_none(), "one send at a time keeps the order");
+        if socket.send_error.is_some() {
+            // It would fail again; what waits for it is told by `poll_sent`.
+            return;
+        }
+        socket.sending = Some((payload, 0));
+        self.push_send(id);
+    }
+
+    /// Ready when nothing is being sent, with the error if that is because it failed.
+    pub(crate) fn poll_sent(
+        &mut self,
+        id: SocketId,
+        tasks: &Tasks,
+        cx: &Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let socket = self.socket(id);
+        socket.waits_to_send = false;
+        if let Some(error) = socket.send_error {
+            return Poll::Ready(Err(io::Error::from_raw_os_error(error)));
+        }
+        if socket.sending.is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        tasks.wait(&mut socket.waiter, cx);
+        socket.waits_to_send = true;
+        Poll::Pending
+    }
+
+    /// Says that nothing more will be sent (`shutdown(2)`).
+    pub(crate) fn shut_down(&mut self, id: SocketId) {
+        let Some(fd) = self.fd(id) else { return };
+        self.push_for(id, opcode::Shutdown::new(fd, libc::SHUT_WR).build(), Op::Shutdown);
+    }
+
+    /// The descriptor, to ask the kernel about it.
+    pub(crate) fn socket_fd(&self, id: SocketId) -> Option<BorrowedFd<'_>> {
+        self.sockets[id.0 as usize].fd.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Gives the socket up: its operations are cancelled, and after the last completion it is closed.
+    pub(crate) fn abandon(&mut self, id: SocketId) {
+        let socket = self.socket(id);
+        socket.abandoned = true;
+        socket.waiter = Waiter::Nobody;
+        socket.inbox = Inbox::default();
+        if socket.operations == 0 {
+            self.close(id);
+        } else if let Some(fd) = self.fd(id) {
+            // Closing a descriptor does not cancel its operations (`io_uring_prep_cancel_fd(3)` does).
+            let all = types::CancelBuilder::fd(fd).all();
+            self.push_for(id, opcode::AsyncCancel2::new(all).build(), Op::Cancel);
+        }
+    }
+
+    /// Arms what ended for want of buffers, now that there are some.
+    pub(super) fn revive_starved(&mut self) {
+        for id in std::mem::take(&mut self.starved) {
+            if let Some(socket) = self.sockets.get(id.0 as usize)
+                && socket.receive == Receive::Starved
+                && !socket.abandoned
+            {
+                self.arm_receive(id);
+            }
+        }
+    }
+
+    pub(super) fn received(&mut self, id: SocketId, done: &cqueue::Entry, last: bool, tasks: &Tasks) {
+        let buffer = cqueue::buffer_select(done.flags());
+        let bytes =
+            buffer.map(|buffer| self.buffers.take(buffer, usize::try_from(done.result()).unwrap_or(0)));
+        let socket = self.socket(id);
+        if let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty() && !socket.abandoned) {
+            socket.inbox.push(bytes);
+        }
+        let result = done.result();
+        if last {
+            socket.operations -= 1;
+            socket.receive = match result {
+                0 => Receive::Ended(0),
+                error if error == -libc::ENOBUFS => Receive::Starved,
+                error if error == -libc::ECANCELED => Receive::Paused,
+                // It may end without an error at any time, and is then armed again.
+                1.. => Receive::Paused,
+                error => Receive::Ended(-error),
+            };
+        }
+        if socket.abandoned {
+            return self.close_if_idle(id);
+        }
+        let wake = socket.waits_to_receive || matches!(socket.receive, Receive::Ended(1..));
+        match socket.receive {
+            Receive::Armed if socket.inbox.held >= MOST_HELD => {
+                socket.receive = Receive::Pausing;
+                let cancel = opcode::AsyncCancel::new(Op::Receive.data(id.0)).build();
+                self.push_for(id, cancel, Op::Cancel);
+            }
+            Receive::Paused if socket.inbox.held <= MOST_HELD / 2 => self.arm_receive(id),
+            Receive::Starved => self.starved.push(id),
+            _ => {}
+        }
+        if wake {
+            let socket = self.socket(id);
+            socket.waits_to_receive = false;
+            tasks.notify(&mut socket.waiter);
+        }
+    }
+
+    pub(super) fn sent(&mut self, id: SocketId, result: i32, tasks: &Tasks) {
+        let socket = self.socket(id);
+        socket.operations -= 1;
+        let Some((payload, sent)) = &mut socket.sending else { return };
+        let length = payload.len();
+        match usize::try_from(result) {
+            Ok(n) if n > 0 && *sent + n < length && !socket.abandoned => {
+                // MSG_WAITALL makes this rare; a signal or a full buffer can still cut a send short.
+                *sent += n;
+                return self.push_send(id);
+            }
+            Ok(n) if *sent + n >= length => {}
+            _ => socket.send_error = Some(if result < 0 { -result } else { libc::EPIPE }),
+        }
+        let payload = socket.sending.take().map(|(payload, _)| payload);
+        if socket.waits_to_send || socket.send_error.is_some() {
+            socket.waits_to_send = false;
+            tasks.notify(&mut socket.waiter);
+        }
+        if let Some(Payload::Buffer(buffer)) = payload {
+            self.put_spare(buffer);
+        }
+        self.close_if_idle(id);
+    }
+
+    /// An operation without a result has ended.
+    pub(super) fn finished(&mut self, id: SocketId) {
+        self.socket(id).operations -= 1;
+        self.close_if_idle(id);
+    }
+
+    /// The descriptor is closed: the place is free.
+    pub(super) fn closed(&mut self, id: SocketId) {
+        self.sockets.remove(id.0 as usize);
+    }
+
+    fn arm_receive(&mut self, id: SocketId) {
+        let Some(fd) = self.fd(id) else { return };
+        self.socket(id).receive = Receive::Armed;
+        self.push_for(id, opcode::RecvMulti::new(fd, buffers::GROUP).build(), Op::Receive);
+    }
+
+    fn push_send(&mut self, id: SocketId) {
+        let Some(fd) = self.fd(id) else { return };
+        let Some((payload, sent)) = &self.socket(id).sending else { return };
+        let rest = &payload.as_slice()[*sent..];
+        let (start, length) = (rest.as_ptr(), u32::try_from(rest.len()).unwrap_or(u32::MAX));
+        let send = opcode::Send::new(fd, start, length).flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL);
+        self.push_for(id, send.build(), Op::Send);
+    }
+
+    fn push_for(&mut self, id: SocketId, entry: io_uring::squeue::Entry, op: Op) {
+        self.socket(id).operations += 1;
+        self.push(entry, op, id.0);
+    }
+
+    fn close_if_idle(&mut self, id: SocketId) {
+        let socket = self.socket(id);
+        if socket.abandoned && socket.operations == 0 {
+            self.close(id);
+        }
+    }
+
+    /// Closes the descriptor through the ring; no other operation of the socket is left.
+    fn close(&mut self, id: SocketId) {
+        if let Some(fd) = self.socket(id).fd.take() {
+            self.push(opcode::Close::new(types::Fd(fd.into_raw_fd())).build(), Op::Close, id.0);
+        }
+    }
+
+    fn fd(&self, id: SocketId) -> Option<types::Fd> {
+        self.sockets[id.0 as usize].fd.as_ref().map(|fd| types::Fd(fd.as_raw_fd()))
+    }
+
+    /// A socket whose place is taken: ids are only with streams and in operations, and neither outlives it.
+    fn socket(&mut self, id: SocketId) -> &mut Socket {
+        &mut self.sockets[id.0 as usize]
+    }
+}
+
+impl Payload {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Buffer(buffer) => buffer,
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+}

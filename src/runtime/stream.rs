@@ -1,0 +1,76 @@
+//! A connection as its task sees it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::task::{Context, Poll};
+
+use super::core::Core;
+use super::ring::{Payload, SocketId};
+use crate::bytes::Bytes;
+
+/// A connected socket. Dropping it cancels what is under way and closes it.
+pub(crate) struct Stream {
+    core: Core,
+    id: SocketId,
+}
+
+impl Stream {
+    pub(super) fn new(core: &Core, fd: OwnedFd) -> Self {
+        Self { core: core.clone(), id: core.ring().add_socket(fd) }
+    }
+
+    /// What has arrived, in order; empty at the end of the stream.
+    pub(crate) fn poll_receive(&self, cx: &Context<'_>) -> Poll<io::Result<Bytes>> {
+        self.core.ring().poll_receive(self.id, self.core.tasks(), cx)
+    }
+
+    /// What has arrived, if anything has; empty at the end of the stream.
+    pub(crate) fn try_receive(&self) -> Option<io::Result<Bytes>> {
+        self.core.ring().try_receive(self.id)
+    }
+
+    /// Whether the connection is broken, so that an answer would reach nobody.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.core.ring().is_broken(self.id)
+    }
+
+    /// Begins to send all of this; only when [`poll_sent`](Self::poll_sent) is ready.
+    pub(crate) fn start_send(&self, payload: Payload) {
+        self.core.ring().start_send(self.id, payload);
+    }
+
+    /// Ready when nothing is being sent, with the error if the last send failed.
+    pub(crate) fn poll_sent(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        self.core.ring().poll_sent(self.id, self.core.tasks(), cx)
+    }
+
+    /// Says that nothing more will be sent.
+    pub(crate) fn shut_down(&self) {
+        self.core.ring().shut_down(self.id);
+    }
+
+    /// The peer's address, asked of the kernel (`getpeername(2)`).
+    pub(crate) fn peer(&self) -> io::Result<SocketAddr> {
+        let ring = self.core.ring();
+        let fd = ring.socket_fd(self.id).ok_or(io::ErrorKind::NotConnected)?;
+        let address = rustix::net::getpeername(fd)?.ok_or(io::ErrorKind::NotConnected)?;
+        Ok(SocketAddr::try_from(address)?)
+    }
+
+    /// An empty buffer of the core's.
+    pub(crate) fn take_buffer(&self) -> Vec<u8> {
+        self.core.ring().take_spare()
+    }
+
+    /// Gives a buffer back that was not sent.
+    pub(crate) fn put_buffer(&self, buffer: Vec<u8>) {
+        self.core.ring().put_spare(buffer);
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.core.ring().abandon(self.id);
+    }
+}

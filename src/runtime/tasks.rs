@@ -1,0 +1,332 @@
+//! The tasks of one core: futures that never leave it, and the queue of those that can go on.
+//!
+//! glommio's own tasks are not used for connections: spawning one takes a lock that all cores share, every
+//! wake-up counts references with atomic instructions, and whether any task is runnable cannot be asked, which
+//! the driver must know before it waits. Here a wake-up on the core is a push to a queue.
+
+use slab::Slab;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use super::mailbox::Mailbox;
+
+/// Which task of a core; its place is used again, so a number tells its users apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TaskId {
+    place: u32,
+    generation: u32,
+}
+
+/// Who waits for an event: a task of this core that is polled directly, which costs nothing to note; or any
+/// other future, by its waker.
+#[derive(Debug, Default)]
+pub(crate) enum Waiter {
+    #[default]
+    Nobody,
+    Task(TaskId),
+    Other(Waker),
+}
+
+/// The tasks of one core.
+pub(crate) struct Tasks {
+    slots: RefCell<Slab<Slot>>,
+    ready: RefCell<VecDeque<TaskId>>,
+    current: Cell<Option<TaskId>>,
+    current_waker: Cell<Option<(*const (), &'static std::task::RawWakerVTable)>>,
+    next_generation: Cell<u32>,
+    identity: u64,
+    mailbox: Arc<Mailbox>,
+    /// Woken when a task becomes ready while the driver sleeps.
+    sleeper: RefCell<Option<Waker>>,
+}
+
+struct Slot {
+    generation: u32,
+    queued: bool,
+    /// Absent while the task runs.
+    task: Option<Task>,
+}
+
+struct Task {
+    future: Pin<Box<dyn Future<Output = ()>>>,
+    waker: Waker,
+}
+
+thread_local! {
+    /// The tasks of the core that this thread is, for wakers that fire on it.
+    static HERE: RefCell<Weak<Tasks>> = const { RefCell::new(Weak::new()) };
+}
+
+/// How many tasks run before the driver looks at the ring again.
+const BATCH: usize = 1024;
+
+impl Tasks {
+    /// The tasks of the core that this thread is.
+    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Rc<Self> {
+        static IDENTITIES: AtomicU64 = AtomicU64::new(1);
+        let tasks = Rc::new(Self {
+            slots: RefCell::default(),
+            ready: RefCell::default(),
+            current: Cell::new(None),
+            current_waker: Cell::new(None),
+            next_generation: Cell::new(0),
+            identity: IDENTITIES.fetch_add(1, Ordering::Relaxed),
+            mailbox,
+            sleeper: RefCell::default(),
+        });
+        HERE.with(|here| *here.borrow_mut() = Rc::downgrade(&tasks));
+        tasks
+    }
+
+    /// Adds a task, ready to run.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        let generation = self.next_generation.get();
+        self.next_generation.set(generation.wrapping_add(1));
+        let id = {
+            let mut slots = self.slots.borrow_mut();
+            let entry = slots.vacant_entry();
+            // Tasks are bounded by the connections a core admits, far below 2^32.
+            let id = TaskId { place: entry.key() as u32, generation };
+            let waker = Waker::from(Arc::new(TaskWaker {
+                id,
+                identity: self.identity,
+                mailbox: Arc::clone(&self.mailbox),
+                posted: AtomicBool::new(false),
+            }));
+            entry.insert(Slot {
+                generation,
+                queued: false,
+                task: Some(Task { future: Box::pin(future), waker }),
+            });
+            id
+        };
+        self.wake(id);
+    }
+
+    /// Lets a task go on.
+    pub(crate) fn wake(&self, id: TaskId) {
+        let mut slots = self.slots.borrow_mut();
+        let Some(slot) = slots.get_mut(id.place as usize) else { return };
+        if slot.generation != id.generation || slot.queued {
+            return;
+        }
+        slot.queued = true;
+        self.ready.borrow_mut().push_back(id);
+        if let Some(sleeper) = self.sleeper.borrow_mut().take() {
+            sleeper.wake();
+        }
+    }
+
+    /// Lets every task go on, to look at what has changed for all of them.
+    pub(crate) fn wake_all(&self) {
+        let all: Vec<_> = self
+            .slots
+            .borrow()
+            .iter()
+            .map(|(place, slot)| TaskId { place: place as u32, generation: slot.generation })
+            .collect();
+        all.into_iter().for_each(|id| self.wake(id));
+    }
+
+    /// Wakes whoever waits.
+    pub(crate) fn notify(&self, waiter: &mut Waiter) {
+        match std::mem::take(waiter) {
+            Waiter::Nobody => {}
+            Waiter::Task(id) => self.wake(id),
+            Waiter::Other(waker) => waker.wake(),
+        }
+    }
+
+    /// Notes that the future being polled with `cx` waits.
+    #[inline]
+    pub(crate) fn wait(&self, waiter: &mut Waiter, cx: &Context<'_>) {
+        let waker = cx.waker();
+        let polled_directly = self.current_waker.get() == Some((waker.data(), waker.vtable()));
+        *waiter = match self.current.get() {
+            Some(id) if polled_directly => Waiter::Task(id),
+            _ => Waiter::Other(waker.clone()),
+        };
+    }
+
+    /// Whether any task can go on.
+    pub(crate) fn any_ready(&self) -> bool {
+        !self.ready.borrow().is_empty()
+    }
+
+    /// Whether any task can go on; if none can, `cx` is woken when one becomes ready.
+    pub(crate) fn any_ready_or_wake(&self, cx: &Context<'_>) -> bool {
+        if self.any_ready() {
+            return true;
+        }
+        *self.sleeper.borrow_mut() = Some(cx.waker().clone());
+        false
+    }
+
+    /// Runs the tasks that are ready, and those they wake, up to a bound.
+    pub(crate) fn run(&self) {
+        for _ in 0..BATCH {
+            let Some(id) = self.ready.borrow_mut().pop_front() else { return };
+            self.run_one(id);
+        }
+    }
+
+    /// Drops every task.
+    pub(crate) fn clear(&self) {
+        // Out of the borrow first: a future that is dropped may wake another.
+        let slots = std::mem::take(&mut *self.slots.borrow_mut());
+        drop(slots);
+        self.ready.borrow_mut().clear();
+    }
+
+    fn run_one(&self, id: TaskId) {
+        let Some(mut task) = ({
+            let mut slots = self.slots.borrow_mut();
+            match slots.get_mut(id.place as usize) {
+                Some(slot) if slot.generation == id.generation => {
+                    slot.queued = false;
+                    slot.task.take()
+                }
+                _ => None,
+            }
+        }) else {
+            return;
+        };
+        self.current.set(Some(id));
+        self.current_waker.set(Some((task.waker.data(), task.waker.vtable())));
+        let mut cx = Context::from_waker(&task.waker);
+        let polled = catch_unwind(AssertUnwindSafe(|| task.future.as_mut().poll(&mut cx)));
+        self.current.set(None);
+        self.current_waker.set(None);
+        let done = match polled {
+            Ok(Poll::Pending) => false,
+            Ok(Poll::Ready(())) => true,
+            // The panic hook has told of it; the task ends, and what it held is released.
+            Err(_) => true,
+        };
+        let mut slots = self.slots.borrow_mut();
+        if done {
+            // The place may have been cleared meanwhile, by a task that ends the core.
+            let slot = slots.get(id.place as usize).is_some_and(|slot| slot.generation == id.generation);
+            let _slot = slot.then(|| slots.remove(id.place as usize));
+            drop(slots);
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(task)));
+        } else if let Some(slot) = slots.get_mut(id.place as usize) {
+            slot.task = Some(task);
+        }
+    }
+}
+
+/// Wakes a task from anywhere: by its core's queue on that core, by its core's mailbox from elsewhere.
+struct TaskWaker {
+    id: TaskId,
+    identity: u64,
+    mailbox: Arc<Mailbox>,
+    /// Whether a wake-up is in the mailbox already, which bounds what one task can put there.
+    posted: AtomicBool,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let here = HERE.try_with(|here| here.borrow().upgrade()).ok().flatten();
+        match here {
+            Some(tasks) if tasks.identity == self.identity => tasks.wake(self.id),
+            _ if self.posted.swap(true, Ordering::AcqRel) => {}
+            _ => {
+                let waker = Arc::clone(self);
+                self.mailbox.post(move |core| {
+                    waker.posted.store(false, Ordering::Release);
+                    core.tasks().wake(waker.id);
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+
+    fn tasks() -> Rc<Tasks> {
+        Tasks::new(Mailbox::new().expect("an eventfd"))
+    }
+
+    #[test]
+    fn a_task_runs_when_spawned_and_again_when_woken() {
+        let tasks = tasks();
+        let polls = Rc::new(Cell::new(0));
+        let kept = Rc::new(RefCell::new(None));
+        tasks.spawn({
+            let (polls, kept) = (polls.clone(), kept.clone());
+            poll_fn(move |cx| {
+                polls.set(polls.get() + 1);
+                *kept.borrow_mut() = Some(cx.waker().clone());
+                if polls.get() < 3 { Poll::Pending } else { Poll::Ready(()) }
+            })
+        });
+        tasks.run();
+        assert_eq!((polls.get(), tasks.any_ready()), (1, false));
+        let waker = kept.borrow().clone().unwrap();
+        waker.wake_by_ref();
+        waker.wake_by_ref();
+        tasks.run();
+        assert_eq!(polls.get(), 2, "two wake-ups before a run are one");
+        waker.wake_by_ref();
+        tasks.run();
+        waker.wake_by_ref();
+        assert!(!tasks.any_ready(), "a task that has ended is not woken");
+    }
+
+    #[test]
+    fn a_waiter_is_a_task_only_where_the_task_is_polled_directly() {
+        let tasks = tasks();
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        tasks.spawn({
+            let (tasks, seen) = (tasks.clone(), seen.clone());
+            poll_fn(move |cx| {
+                let mut waiter = Waiter::Nobody;
+                tasks.wait(&mut waiter, cx);
+                seen.borrow_mut().push(matches!(waiter, Waiter::Task(_)));
+                tasks.wait(&mut waiter, &Context::from_waker(Waker::noop()));
+                seen.borrow_mut().push(matches!(waiter, Waiter::Other(_)));
+                Poll::Ready(())
+            })
+        });
+        tasks.run();
+        assert_eq!(*seen.borrow(), [true, true]);
+    }
+
+    #[test]
+    fn a_task_that_panics_ends_alone() {
+        let tasks = tasks();
+        let ran = Rc::new(Cell::new(false));
+        tasks.spawn(async { panic!("on purpose, in a test") });
+        let ran_too = ran.clone();
+        tasks.spawn(async move { ran_too.set(true) });
+        tasks.run();
+        assert!(ran.get());
+        assert!(tasks.slots.borrow().is_empty());
+    }
+
+    #[test]
+    fn tasks_that_wake_each_other_for_ever_do_not_hold_the_driver() {
+        let tasks = tasks();
+        tasks.spawn(poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }));
+        tasks.run();
+        assert!(tasks.any_ready());
+    }
+}

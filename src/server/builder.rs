@@ -1,0 +1,215 @@
+//! A server from its addresses to its end.
+
+use socket2::Socket;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::deadlines::Deadlines;
+use super::handle::Handle;
+use super::service::Service;
+use super::signals::Listening;
+use super::worker::Worker;
+use crate::error::{Error, Result};
+use crate::http::limits::Limits;
+use crate::runtime::{self, Core, Cores, Listener};
+
+/// An HTTP server: one core of its own for each processor, and on each its own copy of the application.
+///
+/// ```no_run
+/// use kiang::{App, Cores, Server};
+///
+/// fn main() -> kiang::Result<()> {
+///     Server::bind("127.0.0.1:8080")?
+///         .cores("0-0".parse::<Cores>()?)
+///         .run(|_core| App::new().get("/", || "Hello, World!"))
+/// }
+/// ```
+pub struct Server {
+    /// Bound, so that an address in use is an error here and a port 0 has become a port.
+    bound: Vec<(SocketAddr, Socket)>,
+    cores: Cores,
+    limits: Limits,
+    deadlines: Deadlines,
+    drain: Duration,
+    signals: bool,
+    on_start: Option<OnStart>,
+    handle: Handle,
+}
+
+type OnStart = Box<dyn FnOnce(&Started) + Send>;
+
+/// What a server found when it started.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Started {
+    /// The processors it runs on, one core each.
+    pub cores: Vec<usize>,
+    /// The addresses it listens on.
+    pub addrs: Vec<SocketAddr>,
+    /// The kernel's release.
+    pub kernel: String,
+    /// The features of io_uring that it found.
+    pub features: Vec<String>,
+}
+
+impl Server {
+    /// A server on this address. Port 0 takes any free port; [`addrs`](Self::addrs) tells which.
+    pub fn bind(address: impl ToSocketAddrs) -> Result<Self> {
+        let server = Self {
+            bound: Vec::new(),
+            cores: Cores::all(),
+            limits: Limits::default(),
+            deadlines: Deadlines::default(),
+            drain: Duration::from_secs(10),
+            signals: true,
+            on_start: None,
+            handle: Handle::default(),
+        };
+        server.and_bind(address)
+    }
+
+    /// The same server on a further address.
+    pub fn and_bind(mut self, address: impl ToSocketAddrs) -> Result<Self> {
+        let addresses = address
+            .to_socket_addrs()
+            .map_err(|error| Error::new("the address to listen on cannot be resolved").because(error))?;
+        let before = self.bound.len();
+        for address in addresses {
+            let bound = runtime::bind(address).and_then(|socket| {
+                let address = socket.local_addr()?.as_socket().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
+                Ok((address, socket))
+            });
+            self.bound.push(
+                bound.map_err(|error| Error::new(format!("cannot listen on {address}")).because(error))?,
+            );
+        }
+        if self.bound.len() == before {
+            return Err(Error::new("the name to listen on has no address"));
+        }
+        Ok(self)
+    }
+
+    /// The addresses it is bound to.
+    pub fn addrs(&self) -> Vec<SocketAddr> {
+        self.bound.iter().map(|(address, _)| *address).collect()
+    }
+
+    /// Which processors to run on; all by default.
+    pub fn cores(mut self, cores: Cores) -> Self {
+        self.cores = cores;
+        self
+    }
+
+    /// How much a peer may send.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How long a peer may take.
+    pub fn deadlines(mut self, deadlines: Deadlines) -> Self {
+        self.deadlines = deadlines;
+        self
+    }
+
+    /// How long a drain may take before the rest is cut; 10 seconds by default.
+    pub fn drain(mut self, drain: Duration) -> Self {
+        self.drain = drain;
+        self
+    }
+
+    /// Whether SIGTERM and SIGINT drain the server, and a second one ends the process at once with the exit code
+    /// 128 + its number; true by default.
+    pub fn signals(mut self, signals: bool) -> Self {
+        self.signals = signals;
+        self
+    }
+
+    /// Calls this once when every core serves.
+    pub fn on_start(mut self, on_start: impl FnOnce(&Started) + Send + 'static) -> Self {
+        self.on_start = Some(Box::new(on_start));
+        self
+    }
+
+    /// Ends the server from another thread.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Serves until it is told to stop.
+    ///
+    /// `make` is called once on every core, and what it makes stays there: it needs to be neither `Send` nor
+    /// `Sync`.
+    ///
+    /// # Errors
+    /// If a core cannot be started, or its ring fails.
+    pub fn run<S: Service>(self, make: impl Fn(Core) -> S + Send + Sync + 'static) -> Result<()> {
+        check(&self.limits)?;
+        let cpus = self.cores.resolve()?;
+        let found = runtime::probe()
+            .map_err(|error| Error::new("io_uring cannot be used here").because(error.to_string()))?;
+        let addrs = self.addrs();
+        let (limits, deadlines, drain) = (self.limits, self.deadlines, self.drain);
+        let sockets = Mutex::new(sockets_for_each(self.bound, cpus.len())?);
+        let threads = runtime::launch(&cpus, move |core| {
+            let own = {
+                let mut sockets = sockets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                std::mem::take(&mut sockets[core.id()])
+            };
+            let service = Box::new(make(core.clone()));
+            let listeners = own.into_iter().map(|socket| Listener::new(core, socket)).collect();
+            Worker::start(core, service, listeners, limits.clone(), deadlines.clone(), drain);
+            Ok(())
+        })?;
+        let listening = match self.signals {
+            true => Some(Listening::start(self.handle.clone())?),
+            false => None,
+        };
+        self.handle.attach(threads.mailboxes());
+        if let Some(on_start) = self.on_start {
+            let features = found.names;
+            on_start(&Started { cores: cpus, addrs, kernel: found.kernel, features });
+        }
+        let ended = threads.join();
+        drop(listening);
+        ended
+    }
+}
+
+/// For each core a listening socket of its own on every address.
+///
+/// All of them listen before the first connection can come, so that the kernel's choice among them is settled
+/// from the start.
+fn sockets_for_each(bound: Vec<(SocketAddr, Socket)>, cores: usize) -> Result<Vec<Vec<Socket>>> {
+    let mut each: Vec<Vec<Socket>> = (0..cores).map(|_| Vec::new()).collect();
+    for (address, first) in bound {
+        let cannot = |error| Error::new(format!("cannot listen on {address}")).because(error);
+        let mut first = Some(first);
+        for sockets in &mut each {
+            let socket = first.take().map_or_else(|| runtime::bind(address), Ok).map_err(cannot)?;
+            runtime::listen(&socket).map_err(cannot)?;
+            sockets.push(socket);
+        }
+    }
+    Ok(each)
+}
+
+fn check(limits: &Limits) -> Result<()> {
+    if limits.head_bytes > Limits::MOST_HEAD_BYTES || limits.target_bytes > limits.head_bytes {
+        return Err(Error::new(format!(
+            "the limit on a request's head is {} bytes and on its target {}: a head may have at most {}, and a target no more than its head",
+            limits.head_bytes,
+            limits.target_bytes,
+            Limits::MOST_HEAD_BYTES
+        )));
+    }
+    if !(1..=Limits::MOST_HEADERS).contains(&limits.headers) {
+        return Err(Error::new(format!(
+            "the limit on header fields is {}: it must be between 1 and {}",
+            limits.headers,
+            Limits::MOST_HEADERS
+        )));
+    }
+    Ok(())
+}

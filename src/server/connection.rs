@@ -1,0 +1,428 @@
+//! The task of one connection: what arrives is answered, in order, until one side has had enough.
+//!
+//! All requests that arrived together are answered together, in one send. What a plain handler answers costs no
+//! allocation and no turn of the executor; nothing of a request is kept while the connection is idle.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::exchange::Answering;
+use super::service::Answer;
+use super::worker::{Admission, Worker};
+use crate::bytes::Bytes;
+use crate::h1::connection::{Connection as Http, Incoming, Rest, unsendable};
+use crate::h1::encode::BodyEncoder;
+use crate::h1::refusal::Refusal;
+use crate::http::body::{Body, Sender};
+use crate::http::request::{Origin, Request};
+use crate::http::respond::plain_status;
+use crate::http::response::Response;
+use crate::runtime::{Payload, Stream, Timer};
+use http::StatusCode;
+
+/// Once this much is to be sent it is sent, and pipelined requests behind it wait.
+const BATCH: usize = 64 << 10;
+/// The longest piece of a body given to the kernel at once, so that the write deadline sees progress.
+const LONGEST_SEND: usize = 256 << 10;
+/// While the server drains, an idle connection gets this long to send one more request, which is then answered
+/// with `Connection: close`: it may be on its way already.
+const DRAIN_IDLE: Duration = Duration::from_millis(250);
+/// The same for a connection that has just been accepted.
+const DRAIN_FRESH: Duration = Duration::from_secs(1);
+/// How long and how much to listen to a peer after the last answer, so that the answer is not lost to a reset
+/// (RFC 9112 section 9.6).
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 1 << 20;
+
+const HEAD_TOO_SLOW: Refusal =
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request's head came too slowly");
+
+/// One connection.
+pub(super) struct Connection {
+    admission: Admission,
+    pub(super) stream: Stream,
+    pub(super) http: Http,
+    /// Answers that were written and not sent.
+    pub(super) out: Vec<u8>,
+    pub(super) timer: Timer,
+    /// What the timer stands for.
+    waits_for: Wait,
+    /// The body of the current request will never be whole.
+    pub(super) body_failed: bool,
+    answered: bool,
+    /// The peer may still be sending when the last answer leaves.
+    lingers: bool,
+    peer: Option<SocketAddr>,
+}
+
+/// The connection cannot go on.
+pub(super) struct Cut;
+
+/// What the timer of a connection stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    Nothing,
+    FirstHead,
+    Head,
+    Idle,
+    Drain,
+    Body,
+    Write,
+}
+
+/// What stopped a batch.
+enum Next {
+    /// Everything that has arrived is answered.
+    Input,
+    Flush,
+    Answer(Answering, Option<Sender>),
+    /// The rest of a response, and of the body of the request it answers.
+    Rest(Rest),
+    Close,
+}
+
+/// What ended the wait for input.
+enum Input {
+    Arrived,
+    Ended,
+    TooLate,
+}
+
+impl Connection {
+    pub(super) fn new(admission: Admission, stream: Stream) -> Self {
+        let timer = Timer::new(&admission.0.core);
+        timer.set(admission.0.deadlines.head);
+        // A peer that is gone already has none; it will be noticed soon enough.
+        let peer = stream.peer().ok();
+        Self {
+            admission,
+            stream,
+            http: Http::new(),
+            out: Vec::new(),
+            timer,
+            waits_for: Wait::FirstHead,
+            body_failed: false,
+            answered: false,
+            lingers: false,
+            peer,
+        }
+    }
+
+    /// Serves until the connection ends.
+    pub(super) async fn serve(mut self) {
+        if self.answer_all().await.is_ok() {
+            self.finish().await;
+        }
+    }
+
+    async fn answer_all(&mut self) -> Result<(), Cut> {
+        loop {
+            match self.answer_arrived() {
+                Next::Input => {
+                    self.flush().await?;
+                    match self.input().await? {
+                        Input::Arrived => {}
+                        Input::Ended => return Ok(()),
+                        Input::TooLate => return self.refuse_late(),
+                    }
+                }
+                Next::Flush => self.flush().await?,
+                Next::Answer(answering, sender) => {
+                    let response = self.await_answer(answering, sender).await?;
+                    let rest = self.respond(response);
+                    self.send_rest(rest).await?;
+                }
+                Next::Rest(rest) => self.send_rest(rest).await?,
+                Next::Close => return Ok(()),
+            }
+            if !self.http.keep_alive() {
+                return Ok(());
+            }
+            self.skip_body().await?;
+        }
+    }
+
+    /// Answers what has arrived, as far as that goes without waiting.
+    fn answer_arrived(&mut self) -> Next {
+        loop {
+            if self.out.len() >= BATCH {
+                return Next::Flush;
+            }
+            let worker = Rc::clone(&self.admission.0);
+            let (head, incoming) = match self.http.next_request(&worker.limits) {
+                Ok(Some(request)) => request,
+                Ok(None) => match self.stream.try_receive() {
+                    Some(Ok(bytes)) if !bytes.is_empty() => {
+                        self.http.receive(bytes);
+                        continue;
+                    }
+                    _ => return Next::Input,
+                },
+                Err(refusal) => {
+                    self.refuse(refusal);
+                    return Next::Close;
+                }
+            };
+            worker.core.update_counts(|counts| counts.requests += 1);
+            let (sender, body) = match incoming {
+                Incoming::Whole(bytes) => (None, Body::from(bytes)),
+                Incoming::Arriving(length) => {
+                    let (sender, body) = Body::arriving(length);
+                    (Some(sender), body)
+                }
+            };
+            let origin = Origin { peer: self.peer, buffered_body_bytes: worker.limits.buffered_body_bytes };
+            let request = Request::new(head, body, origin);
+            let answer = catch_unwind(AssertUnwindSafe(|| worker.service.call(request)));
+            match answer.unwrap_or_else(|_| Answer::Ready(panicked())) {
+                Answer::Later(answering) => return Next::Answer(answering, sender),
+                Answer::Ready(response) => match self.respond(response) {
+                    Rest::Nothing if !self.http.keep_alive() => return Next::Close,
+                    Rest::Nothing if sender.is_none() => {}
+                    rest => return Next::Rest(rest),
+                },
+            }
+        }
+    }
+
+    /// Writes the head of a response, and its body if that is short.
+    fn respond(&mut self, response: Response) -> Rest {
+        let worker = self.worker();
+        let keep_alive = !worker.is_draining() && !self.body_failed;
+        let preamble = worker.preamble();
+        self.answered = true;
+        self.waits_for = Wait::Nothing;
+        self.lingers |= !keep_alive || !self.http.body_is_read();
+        self.take_buffer();
+        match self.http.respond(response, keep_alive, &preamble, &mut self.out) {
+            Ok(rest) => rest,
+            Err(error) => {
+                log::error!("a response cannot be sent: {error}");
+                // Its own body is whole and its head plain, so this one can.
+                self.http.respond(unsendable(), keep_alive, &preamble, &mut self.out).unwrap_or(Rest::Nothing)
+            }
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        let preamble = self.worker().preamble();
+        self.lingers = true;
+        self.take_buffer();
+        self.http.refuse(refusal, &preamble, &mut self.out);
+    }
+
+    /// Ends a connection that took too long: with an answer if a request had begun, without one if not
+    /// (RFC 9110 section 15.5.9).
+    fn refuse_late(&mut self) -> Result<(), Cut> {
+        if self.http.is_mid_head() {
+            self.refuse(HEAD_TOO_SLOW);
+        }
+        Ok(())
+    }
+
+    /// Sends what is left of a response.
+    async fn send_rest(&mut self, rest: Rest) -> Result<(), Cut> {
+        match rest {
+            Rest::Nothing => Ok(()),
+            Rest::Bytes(bytes) => self.send_bytes(bytes).await,
+            Rest::Stream(body, encoder) => self.send_stream(body, encoder).await,
+        }
+    }
+
+    /// Sends bytes from where they lie.
+    async fn send_bytes(&mut self, mut bytes: Bytes) -> Result<(), Cut> {
+        self.flush().await?;
+        while !bytes.is_empty() {
+            self.sent().await?;
+            let piece = bytes.split_to(bytes.len().min(LONGEST_SEND));
+            self.stream.start_send(Payload::Bytes(piece));
+        }
+        // What is pipelined behind is answered while the last piece leaves.
+        Ok(())
+    }
+
+    /// Sends a body as it is made: the next piece is asked for when the one before has been taken.
+    async fn send_stream(&mut self, mut body: Body, mut encoder: BodyEncoder) -> Result<(), Cut> {
+        loop {
+            let next = poll_fn(|cx| {
+                if self.is_broken() {
+                    return Poll::Ready(Err(Cut));
+                }
+                if let Poll::Ready(Err(cut)) = self.poll_flush(cx) {
+                    return Poll::Ready(Err(cut));
+                }
+                match catch_unwind(AssertUnwindSafe(|| body.poll_next(cx))) {
+                    Ok(polled) => polled.map(Ok),
+                    Err(_) => Poll::Ready(Err(Cut)),
+                }
+            });
+            let piece = match next.await? {
+                None => break,
+                Some(Ok(piece)) => piece,
+                Some(Err(error)) => {
+                    log::error!("a response's body failed, so its connection is cut: {error}");
+                    return Err(Cut);
+                }
+            };
+            self.take_buffer();
+            if let Err(error) = encoder.piece(&piece, &mut self.out) {
+                log::error!("a response is cut: {error}");
+                return Err(Cut);
+            }
+            drop(piece);
+            self.flush().await?;
+            self.sent().await?;
+        }
+        self.take_buffer();
+        encoder.end(&mut self.out).map_err(|error| {
+            log::error!("a response is cut: {error}");
+            Cut
+        })
+    }
+
+    /// Begins to send what was written, when the send before has ended.
+    async fn flush(&mut self) -> Result<(), Cut> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cut>> {
+        if self.out.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        match self.poll_sent(cx) {
+            Poll::Ready(Ok(())) => {
+                self.stream.start_send(Payload::Buffer(std::mem::take(&mut self.out)));
+                Poll::Ready(Ok(()))
+            }
+            waits_or_failed => waits_or_failed,
+        }
+    }
+
+    /// Waits until the kernel has taken everything.
+    async fn sent(&mut self) -> Result<(), Cut> {
+        poll_fn(|cx| self.poll_sent(cx)).await
+    }
+
+    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cut>> {
+        match self.stream.poll_sent(cx) {
+            Poll::Ready(result) => {
+                self.end_wait(Wait::Write);
+                Poll::Ready(result.map_err(|_| Cut))
+            }
+            Poll::Pending => {
+                self.begin_wait(Wait::Write, self.worker().deadlines.write);
+                if self.timer.poll_passed(cx) { Poll::Ready(Err(Cut)) } else { Poll::Pending }
+            }
+        }
+    }
+
+    /// Sets the deadline of a wait for the peer, unless one runs already: a handler that is polled again and
+    /// again must not lengthen it.
+    pub(super) fn begin_wait(&mut self, wait: Wait, deadline: Duration) {
+        if !matches!(self.waits_for, Wait::Body | Wait::Write) {
+            self.timer.set(deadline);
+            self.waits_for = wait;
+        }
+    }
+
+    /// The peer has done what was waited for.
+    pub(super) fn end_wait(&mut self, wait: Wait) {
+        if self.waits_for == wait {
+            self.waits_for = Wait::Nothing;
+        }
+    }
+
+    /// Waits for more to arrive.
+    async fn input(&mut self) -> Result<Input, Cut> {
+        self.set_input_deadline();
+        poll_fn(|cx| {
+            match self.stream.poll_receive(cx) {
+                Poll::Ready(Ok(bytes)) if bytes.is_empty() => return Poll::Ready(Ok(Input::Ended)),
+                Poll::Ready(Ok(bytes)) => {
+                    self.http.receive(bytes);
+                    return Poll::Ready(Ok(Input::Arrived));
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Cut)),
+                Poll::Pending => {}
+            }
+            if self.worker().is_draining() && matches!(self.waits_for, Wait::Idle | Wait::FirstHead) {
+                self.timer.set(if self.answered { DRAIN_IDLE } else { DRAIN_FRESH });
+                self.waits_for = Wait::Drain;
+            }
+            if self.timer.poll_passed(cx) { Poll::Ready(Ok(Input::TooLate)) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    fn set_input_deadline(&mut self) {
+        let deadlines = &self.admission.0.deadlines;
+        let (wait, deadline) = match (self.http.is_mid_head(), self.answered) {
+            (true, _) => (Wait::Head, deadlines.head),
+            (false, true) => (Wait::Idle, deadlines.idle),
+            (false, false) => (Wait::FirstHead, deadlines.head),
+        };
+        // A head's time runs from its first byte, and is not lengthened by the next.
+        let runs_already = matches!(self.waits_for, Wait::Head | Wait::FirstHead) && wait != Wait::Idle;
+        if !runs_already {
+            self.timer.set(deadline);
+        }
+        self.waits_for = wait;
+    }
+
+    /// Sends what is left and says goodbye. If the peer may still be sending, listens for a moment, so that it
+    /// reads the answer before it learns that nobody reads what it sends.
+    async fn finish(&mut self) {
+        if self.flush().await.is_err() || self.sent().await.is_err() || !self.lingers {
+            return;
+        }
+        self.stream.shut_down();
+        self.timer.set(LINGER);
+        self.waits_for = Wait::Nothing;
+        let mut heard = 0;
+        poll_fn(|cx| {
+            while let Poll::Ready(received) = self.stream.poll_receive(cx) {
+                heard += match received {
+                    Ok(bytes) if !bytes.is_empty() => bytes.len(),
+                    _ => return Poll::Ready(()),
+                };
+                if heard > LINGER_BYTES {
+                    return Poll::Ready(());
+                }
+            }
+            if self.timer.poll_passed(cx) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    pub(super) fn worker(&self) -> &Worker {
+        &self.admission.0
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.stream.is_broken()
+    }
+
+    fn take_buffer(&mut self) {
+        if self.out.capacity() == 0 {
+            self.out = self.stream.take_buffer();
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.stream.put_buffer(std::mem::take(&mut self.out));
+    }
+}
+
+/// The answer in place of a handler that panicked; the panic hook has told of it.
+pub(super) fn panicked() -> Response {
+    plain_status(StatusCode::INTERNAL_SERVER_ERROR)
+}

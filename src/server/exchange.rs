@@ -1,0 +1,117 @@
+//! The part of an exchange that cannot be answered at once: a handler that waits, a body that arrives.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::connection::{Connection, Cut, Wait};
+use crate::error::Error;
+use crate::h1::decode::Piece;
+use crate::h1::refusal::Refusal;
+use crate::http::body::Sender;
+use crate::http::response::Response;
+use http::StatusCode;
+
+pub(super) type Answering = Pin<Box<dyn Future<Output = Response>>>;
+
+const BODY_TOO_SLOW: Refusal =
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request's body came too slowly");
+
+impl Connection {
+    /// Waits for a handler's answer, and brings it the request's body as far as it asks for it.
+    pub(super) async fn await_answer(
+        &mut self,
+        mut answering: Answering,
+        mut sender: Option<Sender>,
+    ) -> Result<Response, Cut> {
+        poll_fn(|cx| {
+            loop {
+                // A panic answers 500, like an error; what the handler held is dropped with it.
+                match catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx))) {
+                    Ok(Poll::Ready(response)) => return Poll::Ready(Ok(response)),
+                    Ok(Poll::Pending) => {}
+                    Err(_) => return Poll::Ready(Ok(super::connection::panicked())),
+                }
+                if self.is_broken() {
+                    return Poll::Ready(Err(Cut));
+                }
+                if !self.bring_body(&mut sender, cx) {
+                    break;
+                }
+            }
+            match self.poll_flush(cx) {
+                Poll::Ready(Err(cut)) => Poll::Ready(Err(cut)),
+                _ => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Brings the next piece of the body to whoever waits for it. Whether there is news for the handler.
+    fn bring_body(&mut self, sender: &mut Option<Sender>, cx: &mut Context<'_>) -> bool {
+        let Some(channel) = sender.as_ref().filter(|channel| channel.wanted()) else { return false };
+        loop {
+            let news = match self.http.next_piece() {
+                Ok(Piece::Content(piece)) => {
+                    channel.send(piece);
+                    self.end_wait(Wait::Body);
+                    return true;
+                }
+                Ok(Piece::End) => Ok(()),
+                Err(refusal) => Err(Error::from(refusal)),
+                Ok(Piece::NeedMore) => match self.poll_more_body(cx) {
+                    Poll::Pending => return false,
+                    Poll::Ready(Ok(())) => continue,
+                    Poll::Ready(Err(error)) => Err(error),
+                },
+            };
+            self.end_wait(Wait::Body);
+            self.body_failed |= news.is_err();
+            channel.end(news);
+            *sender = None;
+            return true;
+        }
+    }
+
+    fn poll_more_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.http.invite_body(&mut self.out);
+        match self.stream.poll_receive(cx) {
+            Poll::Ready(Ok(bytes)) if bytes.is_empty() => {
+                Poll::Ready(Err(Refusal::bad("the connection ended before the body did").into()))
+            }
+            Poll::Ready(Ok(bytes)) => {
+                self.http.receive(bytes);
+                self.end_wait(Wait::Body);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Error::from(error))),
+            Poll::Pending => {
+                self.begin_wait(Wait::Body, self.worker().deadlines.body);
+                if self.timer.poll_passed(cx) {
+                    Poll::Ready(Err(BODY_TOO_SLOW.into()))
+                } else {
+                    Poll::Pending
+                }
+            }
+        }
+    }
+
+    /// Reads what is left of a body that its handler did not want, to reach the next request.
+    pub(super) async fn skip_body(&mut self) -> Result<(), Cut> {
+        while !self.http.body_is_read() {
+            match self.http.next_piece() {
+                Ok(Piece::Content(_) | Piece::End) => {}
+                Err(_) => return Err(Cut),
+                Ok(Piece::NeedMore) => {
+                    poll_fn(|cx| match self.poll_flush(cx) {
+                        Poll::Ready(Err(cut)) => Poll::Ready(Err(cut)),
+                        _ => self.poll_more_body(cx).map_err(|_| Cut),
+                    })
+                    .await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,16 @@
+//! The server: binds addresses, starts the cores, accepts connections, answers them, and drains.
+
+mod accept;
+mod builder;
+mod connection;
+mod deadlines;
+mod exchange;
+mod handle;
+mod service;
+mod signals;
+mod worker;
+
+pub use self::builder::{Server, Started};
+pub use self::deadlines::Deadlines;
+pub use self::handle::Handle;
+pub use self::service::{Answer, Service};

@@ -1,0 +1,132 @@
+//! One core's share of a server: its application, its connections, and their end.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::accept::accept_until_drain;
+use super::deadlines::Deadlines;
+use super::service::Service;
+use crate::h1::encode::Preamble;
+use crate::http::limits::Limits;
+use crate::runtime::{Core, Listener, Notice, Phase, Timer};
+
+/// What the connections of a core share.
+pub(super) struct Worker {
+    pub(super) core: Core,
+    pub(super) service: Box<dyn Service>,
+    pub(super) limits: Limits,
+    pub(super) deadlines: Deadlines,
+    preamble: RefCell<Rc<Preamble>>,
+    preamble_second: Cell<u64>,
+    open: Cell<usize>,
+    /// Given when a connection has ended.
+    ended: Notice,
+}
+
+impl Worker {
+    /// Begins to serve on this core.
+    pub(super) fn start(
+        core: &Core,
+        service: Box<dyn Service>,
+        listeners: Vec<Listener>,
+        limits: Limits,
+        deadlines: Deadlines,
+        drain: Duration,
+    ) {
+        let worker = Rc::new(Self {
+            core: core.clone(),
+            service,
+            limits,
+            deadlines,
+            preamble: RefCell::new(Rc::new(Preamble::new(&core.clock().date()))),
+            preamble_second: Cell::new(core.clock().date_second()),
+            open: Cell::new(0),
+            ended: Notice::default(),
+        });
+        let accepting = Rc::new(Cell::new(listeners.len()));
+        for listener in listeners {
+            let (worker, accepting) = (Rc::clone(&worker), Rc::clone(&accepting));
+            core.spawn(async move {
+                accept_until_drain(&worker, listener).await;
+                accepting.set(accepting.get() - 1);
+                worker.ended.give();
+            });
+        }
+        core.spawn(drain_when_told(worker, accepting, drain));
+    }
+
+    /// How every response begins, made anew when the second changes.
+    pub(super) fn preamble(&self) -> Rc<Preamble> {
+        let second = self.core.clock().date_second();
+        if self.preamble_second.replace(second) != second {
+            *self.preamble.borrow_mut() = Rc::new(Preamble::new(&self.core.clock().date()));
+        }
+        Rc::clone(&self.preamble.borrow())
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.core.phase() != Phase::Serving
+    }
+
+    /// Whether one more connection may be opened.
+    pub(super) fn has_room(&self) -> bool {
+        self.open.get() < self.limits.connections
+    }
+
+    /// Resolves when a connection may be opened, or the server drains.
+    pub(super) async fn room(&self) {
+        // With several listeners the first to ask is the one that is told; the others look again when it has
+        // gone on, at the next end of a connection.
+        self.ended.wait_until(|| self.has_room() || self.is_draining()).await;
+    }
+
+    /// Counts a connection for as long as the returned value lives.
+    pub(super) fn admit(self: &Rc<Self>) -> Admission {
+        self.open.set(self.open.get() + 1);
+        self.core.update_counts(|counts| {
+            counts.connections += 1;
+            counts.accepted += 1;
+        });
+        Admission(Rc::clone(self))
+    }
+}
+
+/// The place of one open connection.
+pub(super) struct Admission(pub(super) Rc<Worker>);
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let worker = &self.0;
+        worker.open.set(worker.open.get() - 1);
+        worker.core.update_counts(|counts| counts.connections -= 1);
+        worker.ended.give();
+    }
+}
+
+/// Waits for the drain to begin, then for the last connection or the deadline, and stops the core.
+async fn drain_when_told(worker: Rc<Worker>, accepting: Rc<Cell<usize>>, drain: Duration) {
+    std::future::poll_fn(|_| match worker.is_draining() {
+        // Every task is woken when the phase changes.
+        true => std::task::Poll::Ready(()),
+        false => std::task::Poll::Pending,
+    })
+    .await;
+    let deadline = Timer::new(&worker.core);
+    deadline.set(drain);
+    let done = worker.ended.wait_until(|| accepting.get() == 0 && worker.open.get() == 0);
+    let mut done = std::pin::pin!(done);
+    std::future::poll_fn(|cx| match done.as_mut().poll(cx) {
+        std::task::Poll::Pending if deadline.poll_passed(cx) => {
+            log::warn!(
+                "core {}: the drain's time is over; {} connections are cut",
+                worker.core.id(),
+                worker.open.get()
+            );
+            std::task::Poll::Ready(())
+        }
+        polled => polled,
+    })
+    .await;
+    worker.core.enter_phase(Phase::Stopped);
+}
