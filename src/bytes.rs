@@ -42,14 +42,9 @@ impl Bytes {
     /// If the range does not lie within the bytes.
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Self {
         let Range { start, end } = resolve(&range, self.len());
-        match &self.0 {
-            Storage::Static(bytes) => Self(Storage::Static(&bytes[start..end])),
-            _ => {
-                let mut view = self.clone();
-                view.0.narrow(start, end - start);
-                view
-            }
-        }
+        let mut view = self.clone();
+        view.0.narrow(start, end - start);
+        view
     }
 
     /// Splits off and returns the first `n` bytes; keeps the rest.

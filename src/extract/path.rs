@@ -140,7 +140,7 @@ impl<'de> Deserializer<'de> for Segments<'_> {
 /// One segment: text that may stand for a number.
 struct Segment<'a>(Cow<'a, str>);
 
-impl<'de, 'a> IntoDeserializer<'de, ValueError> for Segment<'a> {
+impl<'a> IntoDeserializer<'_, ValueError> for Segment<'a> {
     type Deserializer = Segment<'a>;
 
     fn into_deserializer(self) -> Self::Deserializer {

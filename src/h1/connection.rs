@@ -26,6 +26,7 @@ const SKIPPED_BODY: u64 = 64 << 10;
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// One connection's protocol state.
+#[expect(clippy::struct_excessive_bools, reason = "facts of the current request, independent of each other")]
 pub(crate) struct Connection {
     /// What has arrived and was not read yet.
     input: Bytes,

@@ -136,11 +136,12 @@ impl Decoder {
                 State::Size { size: size << 4 | u64::from(digit), digits: digits + 1 }
             }
             (State::Size { digits: 0, .. }, _) => return Err(BAD_SIZE),
-            (State::Size { size, .. }, b'\r') => State::SizeLf { size },
+            (State::Size { size, .. } | State::Extension { size, .. }, b'\r') => State::SizeLf { size },
             (State::Size { size, .. }, b';') => State::Extension { size, length: 0 },
             (State::Size { .. }, _) => return Err(BAD_SIZE),
-            (State::Extension { size, .. }, b'\r') => State::SizeLf { size },
-            (State::Extension { .. }, b'\n' | 0) => return Err(BAD_LINE),
+            (State::Extension { .. } | State::TrailerStart(_) | State::Trailer(_), b'\n' | 0) => {
+                return Err(BAD_LINE);
+            }
             (State::Extension { size, length }, _) if length < MOST_CHUNK_LINE => {
                 State::Extension { size, length: length + 1 }
             }
@@ -154,7 +155,6 @@ impl Decoder {
             (State::ChunkLf, b'\n') => State::Size { size: 0, digits: 0 },
             (State::TrailerStart(_), b'\r') => State::LastLf,
             (State::Trailer(length), b'\r') => State::TrailerLf(length),
-            (State::TrailerStart(_) | State::Trailer(_), b'\n' | 0) => return Err(BAD_LINE),
             (State::TrailerStart(length) | State::Trailer(length), _) if length < MOST_TRAILERS => {
                 State::Trailer(length + 1)
             }

@@ -98,8 +98,8 @@ impl Headers {
         let known = Known::of(name.as_bytes());
         self.fields.iter().filter_map(move |field| {
             let same = field.known == known
-                && (known != Known::Other || self.name(field).eq_ignore_ascii_case(name.as_bytes()));
-            same.then(|| self.value(field))
+                && (known != Known::Other || self.name(*field).eq_ignore_ascii_case(name.as_bytes()));
+            same.then(|| self.value(*field))
         })
     }
 
@@ -107,7 +107,7 @@ impl Headers {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.fields.iter().map(|field| {
             // A field name is a token (RFC 9110 section 5.1), checked when the head was parsed.
-            (str::from_utf8(self.name(field)).unwrap_or_default(), self.value(field))
+            (str::from_utf8(self.name(*field)).unwrap_or_default(), self.value(*field))
         })
     }
 
@@ -127,14 +127,14 @@ impl Headers {
 
     /// The values of all fields of a numbered name, in order.
     pub(crate) fn known(&self, known: Known) -> impl Iterator<Item = &[u8]> {
-        self.fields.iter().filter(move |field| field.known == known).map(|field| self.value(field))
+        self.fields.iter().filter(move |field| field.known == known).map(|field| self.value(*field))
     }
 
-    fn name(&self, field: &Field) -> &[u8] {
+    fn name(&self, field: Field) -> &[u8] {
         &self.head[field.name_at as usize..][..field.name_len as usize]
     }
 
-    fn value(&self, field: &Field) -> &[u8] {
+    fn value(&self, field: Field) -> &[u8] {
         &self.head[field.value_at as usize..][..field.value_len as usize]
     }
 }

@@ -5,6 +5,7 @@ use crate::extract::FromRequest;
 use crate::http::request::Request;
 use crate::http::respond::IntoResponse;
 use crate::server::Answer;
+use std::convert::identity;
 use std::future::Future;
 use std::rc::Rc;
 
@@ -51,16 +52,13 @@ macro_rules! handlers {
                             if let Err(error) = collecting.finish(&mut request).await {
                                 return error.into_response();
                             }
-                            handlers!(@arguments request $($argument)*);
+                            handlers!(@arguments request identity, $($argument)*);
                             this($($argument),*).into_response()
                         }));
                     }
                 }
-                let answer = (|| {
-                    handlers!(@arguments request $($argument)*);
-                    this($($argument),*).into_response()
-                })();
-                Answer::Ready(answer)
+                handlers!(@arguments request Answer::Ready, $($argument)*);
+                Answer::Ready(this($($argument),*).into_response())
             }
         }
 
@@ -84,7 +82,7 @@ macro_rules! handlers {
                         return error.into_response();
                     }
                     let answering = {
-                        handlers!(@arguments request $($argument)*);
+                        handlers!(@arguments request identity, $($argument)*);
                         this($($argument),*)
                     };
                     drop(request);
@@ -93,12 +91,12 @@ macro_rules! handlers {
             }
         }
     };
-    (@arguments $request:ident $($argument:ident)*) => {
+    (@arguments $request:ident $answer:path, $($argument:ident)*) => {
         $(
             #[allow(non_snake_case, reason = "each argument is named after its type parameter")]
             let $argument = match $argument::from_request(&mut $request) {
                 Ok(argument) => argument,
-                Err(error) => return error.into_response(),
+                Err(error) => return $answer(error.into_response()),
             };
         )*
     };

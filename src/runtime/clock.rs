@@ -61,7 +61,7 @@ impl Clock {
         // A wall clock before 1970 is a clock that was never set; the date then says so.
         let since_epoch = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let second = since_epoch.as_secs();
-        let left = Duration::from_secs(1) - Duration::from_nanos(since_epoch.subsec_nanos().into());
+        let left = Duration::from_nanos((1_000_000_000 - since_epoch.subsec_nanos()).into());
         self.date_until.set(self.now.get() + left);
         if self.date_second.replace(second) != second {
             *self.date.borrow_mut() = httpdate::fmt_http_date(wall).into();

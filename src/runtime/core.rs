@@ -244,9 +244,9 @@ impl<F: FnMut()> Drop for Finally<F> {
     }
 }
 
-/// Wakes one future when somebody says so.
+/// Wakes the futures that wait for something to change.
 #[derive(Default)]
-pub(crate) struct Notice(RefCell<Option<Waker>>);
+pub(crate) struct Notice(RefCell<Vec<Waker>>);
 
 impl Notice {
     /// Resolves when `condition` holds, which is looked at now and after every [`give`](Self::give).
@@ -255,14 +255,17 @@ impl Notice {
             if condition() {
                 return Poll::Ready(());
             }
-            *self.0.borrow_mut() = Some(cx.waker().clone());
+            let mut waiting = self.0.borrow_mut();
+            if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                waiting.push(cx.waker().clone());
+            }
             Poll::Pending
         })
         .await;
     }
 
     pub(crate) fn give(&self) {
-        if let Some(waker) = self.0.borrow_mut().take() {
+        for waker in self.0.take() {
             waker.wake();
         }
     }

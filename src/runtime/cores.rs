@@ -76,13 +76,13 @@ impl FromStr for Cores {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
+        // More processors than any kernel counts: a range must not become a list that fills memory.
+        const MOST: usize = 8192;
         let bad = || {
             Error::new(format!(
                 "cores cannot be {text:?}: write all, a count such as 2, or a list such as 0,2-5 (0-0 for processor 0 alone)"
             ))
         };
-        // More processors than any kernel counts: a range must not become a list that fills memory.
-        const MOST: usize = 8192;
         let number = |text: &str| text.trim().parse::<usize>().ok().filter(|n| *n < MOST).ok_or_else(bad);
         if text.trim().eq_ignore_ascii_case("all") {
             return Ok(Self::all());

@@ -22,7 +22,7 @@ pub(crate) struct Threads {
 /// glommio's own preempt timer, so long that it never fires: a timer that fires between the poll that woke a
 /// task and the look at the queue lets glommio 0.9.0 sleep with a runnable task. The driver's beat does its work.
 const NEVER_PREEMPT: Duration = Duration::from_secs(3600);
-/// Memory glommio registers for files, in bytes, its least; each core's share of RLIMIT_MEMLOCK.
+/// Memory glommio registers for files, in bytes, its least; each core's share of `RLIMIT_MEMLOCK`.
 const FILE_MEMORY: usize = 64 << 10;
 /// Entries of glommio's own three rings.
 const FILE_RING: usize = 64;

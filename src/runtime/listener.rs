@@ -86,7 +86,9 @@ impl Listener {
             let mut ring = self.core.ring();
             (ring.take_accepted(self.id), ring.remove_acceptor(self.id))
         };
-        queued.into_iter().for_each(|fd| each(Stream::new(&self.core, fd)));
+        for fd in queued {
+            each(Stream::new(&self.core, fd));
+        }
         if rustix::io::ioctl_fionbio(&listener, true).is_ok() {
             while let Ok(fd) = accept_with(&listener, SocketFlags::CLOEXEC) {
                 each(Stream::new(&self.core, fd));

@@ -132,7 +132,9 @@ impl Tasks {
             .iter()
             .map(|(place, slot)| TaskId { place: place as u32, generation: slot.generation })
             .collect();
-        all.into_iter().for_each(|id| self.wake(id));
+        for id in all {
+            self.wake(id);
+        }
     }
 
     /// Wakes whoever waits.
@@ -206,9 +208,8 @@ impl Tasks {
         self.current_waker.set(None);
         let done = match polled {
             Ok(Poll::Pending) => false,
-            Ok(Poll::Ready(())) => true,
-            // The panic hook has told of it; the task ends, and what it held is released.
-            Err(_) => true,
+            // After a panic, of which the hook has told, the task ends and what it held is released.
+            Ok(Poll::Ready(())) | Err(_) => true,
         };
         let mut slots = self.slots.borrow_mut();
         if done {

@@ -162,10 +162,7 @@ impl Server {
             Worker::start(core, service, listeners, limits.clone(), deadlines.clone(), drain);
             Ok(())
         })?;
-        let listening = match self.signals {
-            true => Some(Listening::start(self.handle.clone())?),
-            false => None,
-        };
+        let listening = if self.signals { Some(Listening::start(self.handle.clone())?) } else { None };
         self.handle.attach(threads.mailboxes());
         if let Some(on_start) = self.on_start {
             let features = found.names;

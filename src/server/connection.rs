@@ -127,7 +127,10 @@ impl Connection {
                     match self.input().await? {
                         Input::Arrived => {}
                         Input::Ended => return Ok(()),
-                        Input::TooLate => return self.refuse_late(),
+                        Input::TooLate => {
+                            self.refuse_late();
+                            return Ok(());
+                        }
                     }
                 }
                 Next::Flush => self.flush().await?,
@@ -217,11 +220,10 @@ impl Connection {
 
     /// Ends a connection that took too long: with an answer if a request had begun, without one if not
     /// (RFC 9110 section 15.5.9).
-    fn refuse_late(&mut self) -> Result<(), Cut> {
+    fn refuse_late(&mut self) {
         if self.http.is_mid_head() {
             self.refuse(HEAD_TOO_SLOW);
         }
-        Ok(())
     }
 
     /// Sends what is left of a response.

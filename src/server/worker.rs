@@ -1,7 +1,10 @@
 //! One core's share of a server: its application, its connections, and their end.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::accept::accept_until_drain;
@@ -76,8 +79,6 @@ impl Worker {
 
     /// Resolves when a connection may be opened, or the server drains.
     pub(super) async fn room(&self) {
-        // With several listeners the first to ask is the one that is told; the others look again when it has
-        // gone on, at the next end of a connection.
         self.ended.wait_until(|| self.has_room() || self.is_draining()).await;
     }
 
@@ -106,27 +107,19 @@ impl Drop for Admission {
 
 /// Waits for the drain to begin, then for the last connection or the deadline, and stops the core.
 async fn drain_when_told(worker: Rc<Worker>, accepting: Rc<Cell<usize>>, drain: Duration) {
-    std::future::poll_fn(|_| match worker.is_draining() {
-        // Every task is woken when the phase changes.
-        true => std::task::Poll::Ready(()),
-        false => std::task::Poll::Pending,
-    })
-    .await;
+    // Every task is woken when the phase changes.
+    poll_fn(|_| if worker.is_draining() { Poll::Ready(()) } else { Poll::Pending }).await;
     let deadline = Timer::new(&worker.core);
     deadline.set(drain);
-    let done = worker.ended.wait_until(|| accepting.get() == 0 && worker.open.get() == 0);
-    let mut done = std::pin::pin!(done);
-    std::future::poll_fn(|cx| match done.as_mut().poll(cx) {
-        std::task::Poll::Pending if deadline.poll_passed(cx) => {
-            log::warn!(
-                "core {}: the drain's time is over; {} connections are cut",
-                worker.core.id(),
-                worker.open.get()
-            );
-            std::task::Poll::Ready(())
-        }
-        polled => polled,
-    })
-    .await;
+    let mut done = pin!(worker.ended.wait_until(|| accepting.get() == 0 && worker.open.get() == 0));
+    let in_time = poll_fn(|cx| match done.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(true),
+        Poll::Pending if deadline.poll_passed(cx) => Poll::Ready(false),
+        Poll::Pending => Poll::Pending,
+    });
+    if !in_time.await {
+        let (id, open) = (worker.core.id(), worker.open.get());
+        log::warn!("core {id}: the drain took longer than {drain:?}; {open} connections are cut");
+    }
     worker.core.enter_phase(Phase::Stopped);
 }

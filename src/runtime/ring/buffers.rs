@@ -25,6 +25,7 @@ const MOST_LENT: usize = COUNT as usize / 4 * 3;
 pub(super) const GROUP: u16 = 0;
 
 pub(super) struct Buffers {
+    /// Page-aligned, so aligned for any entry.
     entries: Aligned,
     tail: u16,
     all: Vec<Rc<Buffer>>,
@@ -84,6 +85,7 @@ impl Buffers {
         if returned.is_empty() {
             return false;
         }
+        #[expect(clippy::cast_ptr_alignment, reason = "`Aligned` is aligned to a page")]
         let ring = self.entries.start.as_ptr().cast::<BufRingEntry>();
         for id in returned.drain(..) {
             let at = (self.tail % COUNT) as usize;

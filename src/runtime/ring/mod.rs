@@ -218,7 +218,7 @@ impl Ring {
         }
     }
 
-    /// Submits everything, and runs what the kernel has deferred. DEFER_TASKRUN completes nothing unless the
+    /// Submits everything, and runs what the kernel has deferred. `DEFER_TASKRUN` completes nothing unless the
     /// enter asks for events, also when it waits for none; so it always asks.
     fn enter(&mut self, wait: bool) -> io::Result<()> {
         const GETEVENTS: u32 = 1;
@@ -238,10 +238,11 @@ impl Ring {
                 unsafe { self.uring.submitter().enter::<libc::sigset_t>(submissions, wait, GETEVENTS, None) };
             match entered.map_err(|error| (error.raw_os_error(), error)) {
                 Ok(_) if more => {}
-                Ok(_) => return Ok(()),
                 // A signal came; completions must be taken first; memory is short for the moment: what was not
                 // submitted stays in the queue, and the next turn tries again.
-                Err((Some(libc::EINTR | libc::EBUSY | libc::EAGAIN | libc::ENOMEM), _)) => return Ok(()),
+                Ok(_) | Err((Some(libc::EINTR | libc::EBUSY | libc::EAGAIN | libc::ENOMEM), _)) => {
+                    return Ok(());
+                }
                 Err((_, error)) => return Err(error),
             }
         }
@@ -267,7 +268,7 @@ impl Ring {
                     self.listen_for_bell();
                 }
                 Op::Alarm => self.alarm.armed = false,
-                // Too late, if it failed: then the alarm itself has come.
+                // If it failed it came too late: the alarm itself has come.
                 Op::AlarmUpdate => {}
             }
         }
