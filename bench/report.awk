@@ -1,16 +1,17 @@
 # Turns the measurements of scripts/bench.sh into tables: medians over the rounds, with the lowest and the highest.
+# Tables and rows come in the order of the first round.
 
 /^#/ || $1 == "round" { next }
 {
   table = $2 FS $3
-  if (!(table in seen)) { seen[table] = 1; tables[++count] = table }
+  if (!(table in known)) { known[table] = 1; tables[++count] = table }
+  if (!($4 in known)) { known[$4] = 1; server[++names] = $4 }
   add(table, $4, $5, $6)
   if ($5 == "cpu_us_per_request") cost[table, $4, $1] = $6
   if ($1 > rounds) rounds = $1
 }
 
 END {
-  names = split(order, server, " ")
   # The ratio is taken within each round, when both ran under the same weather.
   for (t = 1; t <= count; t++)
     for (s = 1; s <= names; s++)

@@ -18,6 +18,7 @@ options
   --server NAME=COMMAND  one more server, after those of SERVERS; {port} and {cpu} in COMMAND are replaced. It listens
                          on 127.0.0.1:{port} and answers GET /plaintext like the others. May be repeated.
   --no-build             takes the binaries that are there
+  --report FILE          only prints the tables of an earlier run, from its file in target/bench/
   --help
 
 environment
@@ -61,6 +62,7 @@ while (($#)); do
   case $1 in
     --help) usage && exit ;;
     --no-build) build=no ;;
+    --report) exec awk -F '\t' -f bench/report.awk "${2?}" ;;
     --server)
       [[ ${2-} == ?*=?* ]] || fail "--server wants NAME=COMMAND"
       commands[${2%%=*}]=${2#*=}
@@ -139,7 +141,13 @@ stop() {
   pid=
 }
 
-trap 'stop; rm -rf "$scratch"' EXIT
+results=
+finish() {
+  (($? == 0)) || [[ ! $results ]] || echo "bench.sh: what was measured so far: --report $results" >&2
+  stop
+  rm -rf "$scratch"
+}
+trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
@@ -235,10 +243,6 @@ measure_idle() { # ROUND SERVER
   stop
 }
 
-report() {
-  awk -F '\t' -v order="${servers[*]}" -f bench/report.awk "$results"
-}
-
 if [[ $build == yes ]]; then
   cargo build --release --locked --manifest-path bench/Cargo.toml --target-dir bench/target
   [[ " ${servers[*]} " != *' kiang '* ]] || cargo build --release --target-dir target
@@ -270,6 +274,6 @@ for ((round = 1; round <= ROUNDS; round++)); do
   done
 done
 [[ ! -t 2 ]] || printf '\r%40s\r' '' >&2
-report
+awk -F '\t' -f bench/report.awk "$results"
 echo
 echo "every measurement: $results"

@@ -162,6 +162,6 @@ fn cores_counts_connections_and_requests_of_every_core() {
     let sum = |member: &str| cores.iter().map(|core| core[member].as_u64().expect("a count")).sum::<u64>();
     assert_eq!((sum("connections"), sum("accepted")), (21, 21));
     assert!((20..=21).contains(&sum("requests")), "whether the one that asks is counted yet is left open");
-    drop(idle);
+    drop((idle, client));
     server.quiet();
 }

@@ -108,14 +108,23 @@ fn cores_are_pinned() {
 
 #[test]
 fn cores_that_do_not_exist_are_refused_by_name() {
-    for cores in ["9998-9999", "9999,", "0,9999"] {
-        let finished = run(&["serve", "--bind", "127.0.0.1:0", "--cores", cores]);
-        refused(&finished, 2, &["--cores"]);
+    let available = core_affinity::get_core_ids().expect("the CPUs are known");
+    let absent = available.iter().map(|cpu| cpu.id).max().expect("at least one") + 1;
+    for cores in
+        [format!("{absent}-{absent}"), format!("0,{absent}"), format!("0-{absent}"), format!("{absent},")]
+    {
+        let finished = run(&["serve", "--bind", "127.0.0.1:0", "--cores", &cores]);
+        refused(&finished, 2, &["kiang: ", &absent.to_string()]);
     }
-    refused(&run(&["serve", "--bind", "127.0.0.1:0", "--cores", "9999-9999"]), 2, &["9999"]);
-    for cores in ["0", "9999", "many", "", "2-1", "-1", "1,,2"] {
+    let more = (available.len() + 1).to_string();
+    refused(&run(&["serve", "--bind", "127.0.0.1:0", "--cores", &more]), 2, &["kiang: ", &more]);
+}
+
+#[test]
+fn what_is_no_choice_of_cores_is_refused() {
+    for cores in ["0", "many", "", "2-1", "-1", "1,,2", "99999999999999999999", "0-99999999999"] {
         let finished = run(&["serve", "--bind", "127.0.0.1:0", &format!("--cores={cores}")]);
-        refused(&finished, 2, &["cores"]);
+        refused(&finished, 2, &["kiang: ", "core"]);
     }
 }
 
@@ -185,9 +194,9 @@ fn a_port_in_use_is_refused_by_its_address() {
     let occupant = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = occupant.local_addr().expect("a bound address").to_string();
     let finished = run(&["serve", "--bind", &addr]);
-    refused(&finished, 1, &["kiang: ", &addr, "in use"]);
+    refused(&finished, 1, &["kiang: ", &addr, "taken by"]);
     let finished = run(&["serve", "--bind", "127.0.0.1:0", "--bind", &addr]);
-    refused(&finished, 1, &["kiang: ", &addr, "in use"]);
+    refused(&finished, 1, &["kiang: ", &addr, "taken by"]);
 }
 
 #[test]
@@ -195,7 +204,7 @@ fn the_port_of_another_kiang_is_refused_too() {
     // SO_REUSEPORT would let both listen, and each would get half of the connections.
     let server = Server::start(&[]);
     let addr = server.addr().to_string();
-    refused(&run(&["serve", "--bind", &addr]), 1, &["kiang: ", &addr, "in use"]);
+    refused(&run(&["serve", "--bind", &addr]), 1, &["kiang: ", &addr, "taken by"]);
 }
 
 #[test]

@@ -43,9 +43,8 @@ fn requests_that_wait_in_accept_queues_are_answered() {
     server.signal(Signal::TERM);
     server.signal(Signal::CONT);
     for client in &mut clients {
-        let response = client.response();
-        assert_eq!(response.text(), "Hello, World!");
-        assert!(response.closes(), "{response:?}");
+        // Announced as the last one or not: the signal may reach a core after the request did.
+        assert_eq!(client.response().text(), "Hello, World!");
         client.closed();
     }
     assert_eq!(server.finished(PATIENCE).code, Some(0));
@@ -65,9 +64,8 @@ fn requests_that_wait_on_idle_connections_are_answered() {
     server.signal(Signal::TERM);
     server.signal(Signal::CONT);
     for client in &mut clients {
-        let response = client.response();
-        assert_eq!(response.text(), "Hello, World!");
-        assert!(response.closes(), "{response:?}");
+        // Announced as the last one or not: the signal may reach a core after the request did.
+        assert_eq!(client.response().text(), "Hello, World!");
         client.closed();
     }
     assert_eq!(server.finished(PATIENCE).code, Some(0));

@@ -177,6 +177,24 @@ fn answered_in_order(client: &mut Client, count: usize) {
 }
 
 #[test]
+fn answers_that_take_a_detour_keep_their_place() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    let upload = "POST /upload HTTP/1.1\r\nHost: kiang.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let cores = "GET /cores HTTP/1.1\r\nHost: kiang.test\r\n\r\n";
+    // Asking the other cores and reading a body have to be waited for; the plain answers between are there at once.
+    client.send([PLAINTEXT, cores, PLAINTEXT, upload, cores, upload].concat().repeat(20));
+    for _ in 0..20 {
+        is_hello(&client.response());
+        assert!(client.response().text().starts_with('['));
+        is_hello(&client.response());
+        assert_eq!(client.response().text(), "3");
+        assert!(client.response().text().starts_with('['));
+        assert_eq!(client.response().text(), "3");
+    }
+}
+
+#[test]
 fn pipelined_bodies_end_where_they_should() {
     let server = Server::start(&["--app", "echo"]);
     let mut client = server.connect();

@@ -49,6 +49,23 @@ fn sixty_four_connections_never_stall_while_hogs_take_the_cpus() {
 }
 
 #[test]
+fn a_message_wakes_a_core_that_sleeps() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    let cores = std::thread::available_parallelism().expect("the number of CPUs is known").get();
+    for round in 0..100 {
+        // Long enough for every core to fall asleep, or to be about to: a beat is a millisecond.
+        std::thread::sleep(Duration::from_micros(round * 370 % 20_000));
+        let since = Instant::now();
+        let answer: serde_json::Value = serde_json::from_slice(&client.get("/cores").body).expect("JSON");
+        let took = since.elapsed();
+        assert_eq!(answer.as_array().map(Vec::len), Some(cores), "every core answers: {answer}");
+        assert!(took < ms(500), "it took {took:?} in round {round}");
+    }
+}
+
+#[test]
 fn messages_between_cores_never_stall_while_hogs_take_the_cpus() {
     // The answer needs every core, among them those that sleep.
     nobody_stalls(4, 1, "/cores", ms(5000));

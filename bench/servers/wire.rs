@@ -74,7 +74,7 @@ pub(crate) fn split_requests(server: &Server) {
 
 /// Far more at once than fits into any buffer, read late: the server has to wait for room, and lose no answer.
 pub(crate) fn a_client_that_reads_late(server: &Server) {
-    const REQUESTS: usize = 30_000;
+    const REQUESTS: usize = 60_000;
     let mut stream = server.connect();
     let mut writer = stream.try_clone().unwrap();
     let writing = thread::spawn(move || {

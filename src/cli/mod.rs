@@ -69,6 +69,12 @@ enum Failure {
     Fault(String),
 }
 
+impl From<kiang::Error> for Failure {
+    fn from(error: kiang::Error) -> Self {
+        Self::Fault(error.to_string())
+    }
+}
+
 pub(crate) fn main() -> ExitCode {
     let args: Vec<_> = env::args_os().collect();
     let cli = match Cli::try_parse_from(&args) {

@@ -13,18 +13,14 @@ pub(super) fn serve(config: &Config) -> Result<ExitCode, Failure> {
     raise_limits();
     refuse_unless_fit(config)?;
     let app = config.app;
-    let server = bind(config)
-        .map(|server| {
-            server
-                .cores(config.cores.clone())
-                .drain(config.drain)
-                .limits(config.limits.clone())
-                .deadlines(config.deadlines.clone())
-                .on_start(move |started| say(&banner::banner(app, started)))
-        })
-        .map_err(fault)?;
+    let server = bind(config)?
+        .cores(config.cores.clone())
+        .drain(config.drain)
+        .limits(config.limits.clone())
+        .deadlines(config.deadlines.clone())
+        .on_start(move |started| say(&banner::banner(app, started)));
     let limits = config.limits.clone();
-    server.run(move |core| app.build(core, &limits)).map_err(fault)?;
+    server.run(move |core| app.build(core, &limits))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -78,8 +74,4 @@ fn raise(resource: Resource) -> Option<u64> {
         return maximum;
     }
     current
-}
-
-fn fault(error: kiang::Error) -> Failure {
-    Failure::Fault(error.to_string())
 }

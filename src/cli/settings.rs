@@ -65,12 +65,12 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "text")]
     max_connections: Option<Count>,
 
-    /// Longest wait for a whole request head, from its first byte [default: 10s]
+    /// Longest wait for a whole request head, from its first byte or the connection's start [default: 10s]
     #[arg(long, env = "KIANG_HEAD_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
     #[serde(deserialize_with = "text")]
     head_timeout: Option<Deadline>,
 
-    /// Longest wait between two bytes of a request body [default: 30s]
+    /// Longest wait between two pieces of a request body [default: 30s]
     #[arg(long, env = "KIANG_BODY_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
     #[serde(deserialize_with = "text")]
     body_timeout: Option<Deadline>,
@@ -80,7 +80,7 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "text")]
     idle_timeout: Option<Deadline>,
 
-    /// Longest wait for a client to take any part of an answer [default: 30s]
+    /// Longest wait for a client to take the next piece of an answer, up to 256 KiB [default: 30s]
     #[arg(long, env = "KIANG_WRITE_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
     #[serde(deserialize_with = "text")]
     write_timeout: Option<Deadline>,

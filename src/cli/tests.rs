@@ -91,15 +91,15 @@ fn every_setting_reaches_its_place_by_flag_and_by_file() {
     let flags = "--bind 127.0.0.1:1 --cores 1 --app echo --drain 1s --max-head 4B --max-headers 3 --max-target 2 \
         --max-body 5kB --max-buffered-body 6 --max-connections 7 --head-timeout 8ms --body-timeout 9s \
         --idle-timeout 10m --write-timeout 11h";
-    let file: String = flags
+    let file: Vec<_> = flags
         .trim_start_matches("--")
         .split(" --")
         .map(|pair| {
             let (key, value) = pair.trim().split_once(' ').expect("a flag and a value");
-            format!("{key} = \"{value}\"\n")
+            format!("{key} = \"{value}\"")
         })
         .collect();
-    for config in [config(flags, ""), config("", &file)] {
+    for config in [config(flags, ""), config("", &file.join("\n"))] {
         let config = config.expect("valid");
         assert_eq!(config.bind, ["127.0.0.1:1".parse().expect("valid")]);
         assert_eq!(config.cores.to_string(), "1");

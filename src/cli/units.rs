@@ -144,7 +144,7 @@ impl fmt::Display for Count {
 }
 
 fn in_largest_unit(value: u64, units: &[(&str, u64)], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let fitting = units.iter().rev().find(|(_, factor)| value % factor == 0 && value >= *factor);
+    let fitting = units.iter().rev().find(|(_, factor)| value.is_multiple_of(*factor) && value >= *factor);
     let (name, factor) = fitting.unwrap_or(&units[0]);
     write!(f, "{}{name}", value / factor)
 }

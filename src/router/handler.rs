@@ -6,7 +6,6 @@ use crate::http::request::Request;
 use crate::http::respond::IntoResponse;
 use crate::server::Answer;
 use std::convert::identity;
-use std::future::Future;
 use std::rc::Rc;
 
 /// Answers requests: a function or closure, plain or `async`, whose arguments are extractors and whose result
@@ -62,11 +61,10 @@ macro_rules! handlers {
             }
         }
 
-        impl<F, A, $($argument,)*> Handler<(Async, A, $($argument,)*)> for F
+        impl<F, R, $($argument,)*> Handler<(Async, R, $($argument,)*)> for F
         where
-            F: Fn($($argument),*) -> A + 'static,
-            A: Future + 'static,
-            A::Output: IntoResponse,
+            F: AsyncFn($($argument),*) -> R + 'static,
+            R: IntoResponse + 'static,
             $($argument: FromRequest + 'static,)*
         {
             fn handle(this: &Rc<Self>, mut request: Request) -> Answer {

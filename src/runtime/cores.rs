@@ -38,8 +38,11 @@ impl Cores {
         Self(Choice::List(cpus))
     }
 
-    /// The processors meant, out of those there are.
-    pub(crate) fn resolve(&self) -> Result<Vec<usize>> {
+    /// The processors meant, by the kernel's numbers, out of those that this process may use.
+    ///
+    /// # Errors
+    /// If there are not as many, or one of them does not exist.
+    pub fn cpus(&self) -> Result<Vec<usize>> {
         let mut available: Vec<_> = core_affinity::get_core_ids()
             .ok_or_else(|| Error::new("the kernel does not tell which processors this process may use"))?
             .into_iter()

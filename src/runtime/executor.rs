@@ -3,10 +3,10 @@
 use glommio::{LocalExecutorBuilder, Placement};
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use super::core::{Core, Phase};
+use super::core::Core;
 use super::driver::drive;
 use super::mailbox::Mailbox;
 use super::ring::{Parking, Ring};
@@ -29,7 +29,8 @@ const FILE_RING: usize = 64;
 
 /// Starts a core on each of `cpus`, and returns when all of them run.
 ///
-/// `begin` is called on every core, and gives it its first work. If a core cannot start, none does.
+/// `begin` is called on every core, and gives it its first work, which waits until all cores are ready. If one
+/// cannot start, none does.
 pub(crate) fn launch(
     cpus: &[usize],
     begin: impl Fn(&Core) -> Result<()> + Send + Sync + 'static,
@@ -38,7 +39,10 @@ pub(crate) fn launch(
     let begin = Arc::new(begin);
     let (started, starts) = channel();
     let mut threads = Threads { handles: Vec::new(), mailboxes: Arc::clone(&mailboxes) };
+    let mut go = Vec::new();
     for (id, &cpu) in cpus.iter().enumerate() {
+        let (go_ahead, all_ready) = channel();
+        go.push(go_ahead);
         let (begin, mailboxes, started) = (Arc::clone(&begin), Arc::clone(&mailboxes), started.clone());
         let handle = LocalExecutorBuilder::new(Placement::Fixed(cpu))
             .name(&format!("kiang-{id}"))
@@ -46,7 +50,7 @@ pub(crate) fn launch(
             .io_memory(FILE_MEMORY)
             .ring_depth(FILE_RING)
             .spawn(move || async move {
-                let result = run(id, cpu, mailboxes, &*begin, &started).await;
+                let result = run(id, cpu, mailboxes, &*begin, started, &all_ready).await;
                 // Nobody listens any more if another core failed first.
                 if let Err(error) = &result {
                     log::error!("core {id} ended: {error}");
@@ -56,7 +60,8 @@ pub(crate) fn launch(
         match handle {
             Ok(handle) => threads.handles.push(handle),
             Err(error) => {
-                threads.stop();
+                drop(go);
+                let _ = threads.join();
                 return Err(cannot_start(cpu).because(error.to_string()));
             }
         }
@@ -65,12 +70,16 @@ pub(crate) fn launch(
     for _ in cpus {
         // A core that fails to start ends, and drops its sender without a word.
         if starts.recv().is_err() {
-            threads.stop();
+            drop(go);
             return match threads.join() {
                 Err(error) => Err(error),
                 Ok(()) => Err(Error::new("a core ended while it started")),
             };
         }
+    }
+    for go_ahead in go {
+        // A core that is gone is noticed when it is joined.
+        let _ = go_ahead.send(());
     }
     Ok(threads)
 }
@@ -80,28 +89,26 @@ async fn run(
     cpu: usize,
     mailboxes: Arc<[Arc<Mailbox>]>,
     begin: &(dyn Fn(&Core) -> Result<()> + Send + Sync),
-    started: &Sender<()>,
+    started: Sender<()>,
+    all_ready: &Receiver<()>,
 ) -> Result<()> {
     check_placement(cpu)?;
     let mailbox = Arc::clone(&mailboxes[id]);
     let mail = mailbox.take_receiver().ok_or_else(|| Error::new("a mailbox has two owners"))?;
-    let mut ring = Ring::new(mailbox.bell()).map_err(|error| cannot_start(cpu).because(error))?;
+    let mut ring = Ring::new(mailbox.ear()).map_err(|error| cannot_start(cpu).because(error))?;
     let parking = Parking::new(&mut ring).map_err(|error| cannot_start(cpu).because(error))?;
     let core = Core::new(id, cpu, Tasks::new(Arc::clone(&mailbox)), ring, mail, mailboxes);
     begin(&core)?;
     let _ = started.send(());
-    let driven = drive(&core, &parking).await;
+    drop(started);
+    // Blocks the thread, on which nothing runs yet. If another core failed, this one ends too.
+    let driven = if all_ready.recv().is_ok() { drive(&core, &parking).await } else { Ok(()) };
     // Connections and whatever else still runs end here; the ring then closes what they held.
     core.tasks().clear();
     driven.map_err(|error| Error::new(format!("the network ring of core {id} failed")).because(error))
 }
 
 impl Threads {
-    /// Has every core run this.
-    pub(crate) fn tell_all(&self, message: impl Fn(&Core) + Send + Clone + 'static) {
-        tell_all(&self.mailboxes, message);
-    }
-
     /// How to reach the cores from any thread.
     pub(crate) fn mailboxes(&self) -> Arc<[Arc<Mailbox>]> {
         Arc::clone(&self.mailboxes)
@@ -118,10 +125,6 @@ impl Threads {
             result = result.and(ended);
         }
         result
-    }
-
-    fn stop(&self) {
-        self.tell_all(|core| core.enter_phase(Phase::Stopped));
     }
 }
 

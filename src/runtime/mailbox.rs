@@ -1,8 +1,10 @@
-//! What reaches a core from other threads: closures to run there, and the eventfd that says there are some.
+//! What reaches a core from other threads: closures to run there, and the bell that says there are some.
 //!
-//! The eventfd is read through the network ring, so that a message is prompt even while the core is busy.
+//! The bell is a pipe, read through the network ring, so that a message is prompt even while the core is busy.
+//! It is no eventfd: the ring's own eventfd, by which it wakes a sleeping core, would have to be signalled from
+//! within the wake-up of another. Kernels put that off, and some (seen on 6.18) do it once and never again.
 
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::pipe::{PipeFlags, pipe_with};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -20,18 +22,21 @@ pub(super) type Message = Box<dyn FnOnce(&Core) + Send>;
 pub(crate) struct Mailbox {
     sender: Sender<Message>,
     receiver: std::sync::Mutex<Option<Receiver<Message>>>,
+    ear: OwnedFd,
     bell: OwnedFd,
-    /// Whether the bell was rung and not yet answered: one write to the eventfd serves many messages.
+    /// Whether the bell was rung and not yet heard: one byte in the pipe serves many messages.
     rung: AtomicBool,
 }
 
 impl Mailbox {
     pub(crate) fn new() -> io::Result<Arc<Self>> {
         let (sender, receiver) = channel();
+        let (ear, bell) = pipe_with(PipeFlags::CLOEXEC)?;
         Ok(Arc::new(Self {
             sender,
             receiver: std::sync::Mutex::new(Some(receiver)),
-            bell: eventfd(0, EventfdFlags::CLOEXEC)?,
+            ear,
+            bell,
             rung: AtomicBool::new(false),
         }))
     }
@@ -39,8 +44,8 @@ impl Mailbox {
     /// Has `message` run on the core. If the core has ended, it is dropped.
     pub(crate) fn post(&self, message: impl FnOnce(&Core) + Send + 'static) {
         if self.sender.send(Box::new(message)).is_ok() && !self.rung.swap(true, Ordering::AcqRel) {
-            // Adds one to a counter that never nears its limit, so this cannot block or fail.
-            let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+            // The pipe holds one byte at most, or two for a moment: this cannot block or fail.
+            let _ = rustix::io::write(&self.bell, &[1]);
         }
     }
 
@@ -50,8 +55,8 @@ impl Mailbox {
     }
 
     /// What becomes readable when there is something.
-    pub(crate) fn bell(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+    pub(crate) fn ear(&self) -> BorrowedFd<'_> {
+        self.ear.as_fd()
     }
 
     /// Says that the bell was heard; must come before the messages are taken.

@@ -260,7 +260,7 @@ mod tests {
     use std::future::poll_fn;
 
     fn tasks() -> Rc<Tasks> {
-        Tasks::new(Mailbox::new().expect("an eventfd"))
+        Tasks::new(Mailbox::new().expect("a pipe"))
     }
 
     #[test]

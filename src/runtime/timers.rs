@@ -204,7 +204,7 @@ mod tests {
     use std::rc::Rc;
 
     fn fixture() -> (Wheel, Rc<Tasks>) {
-        (Wheel::new(), Tasks::new(Mailbox::new().expect("an eventfd")))
+        (Wheel::new(), Tasks::new(Mailbox::new().expect("a pipe")))
     }
 
     /// A small generator, so that the test repeats exactly.

@@ -146,7 +146,7 @@ impl Server {
     /// If a core cannot be started, or its ring fails.
     pub fn run<S: Service>(self, make: impl Fn(Core) -> S + Send + Sync + 'static) -> Result<()> {
         check(&self.limits)?;
-        let cpus = self.cores.resolve()?;
+        let cpus = self.cores.cpus()?;
         let found = runtime::probe()
             .map_err(|error| Error::new("io_uring cannot be used here").because(error.to_string()))?;
         let addrs = self.addrs();

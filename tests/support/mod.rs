@@ -7,10 +7,12 @@
 #![allow(dead_code, unused_imports, reason = "each test binary compiles its own copy and uses a part of it")]
 
 mod client;
+mod embedded;
 mod load;
 mod process;
 
 pub(crate) use client::{Client, End, Failure, Response, connect_from, decode_chunked};
+pub(crate) use embedded::Embedded;
 pub(crate) use load::{Hogs, Load};
 pub(crate) use process::{Finished, Launch, Server};
 

@@ -10,6 +10,8 @@ use socket2::{Domain, Socket, Type};
 
 /// One source address has about 28,000 ephemeral ports by default, some of them in use or waiting to be used again.
 const PER_SOURCE: u32 = 10_000;
+/// Not 127.0.0.1, whose ports everything else uses.
+const FIRST_SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
 const REQUEST: &[u8] = b"GET /plaintext HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 const BODY: &[u8] = b"Hello, World!";
 
@@ -30,8 +32,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn open(port: u16, number: u32) -> io::Result<TcpStream> {
-    let source = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + number / PER_SOURCE);
+    let source = Ipv4Addr::from_bits(FIRST_SOURCE.to_bits() + number / PER_SOURCE);
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    // Reset at the end: thousands of ports in TIME_WAIT would be missing for the next server's turn.
+    socket.set_linger(Some(Duration::ZERO))?;
     socket.bind(&SocketAddrV4::new(source, 0).into())?;
     socket.connect(&SocketAddrV4::new(Ipv4Addr::LOCALHOST, port).into())?;
     let mut stream = TcpStream::from(socket);

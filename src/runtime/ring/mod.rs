@@ -5,7 +5,7 @@
 //! * Every operation the kernel holds is counted, on its socket and on the ring. A socket's descriptor is closed
 //!   and its place used again only when its count is zero.
 //! * Memory the kernel reads or writes belongs to the ring while the operation lasts: what is sent lies in its
-//!   [`Socket`], what arrives in the [`Buffers`], the bell's counter and the alarm's time in the ring itself.
+//!   [`Socket`], what arrives in the [`Buffers`], the bell's bytes and the alarm's time in the ring itself.
 //!   Dropping a [`Stream`](super::Stream) early therefore frees nothing too soon.
 //! * When the ring is dropped it cancels what is left and waits for the last completion; should the kernel not
 //!   come to an end, the memory is leaked, never freed under an operation.
@@ -58,7 +58,7 @@ pub(crate) struct Ring {
     beat: bool,
     bell_rang: bool,
     bell: RawFd,
-    bell_count: Box<u64>,
+    bell_bytes: Box<[u8; 8]>,
     alarm: Alarm,
 }
 
@@ -110,7 +110,7 @@ impl Op {
 }
 
 impl Ring {
-    /// A ring for the calling thread, which must be the only one ever to use it. `bell` is the eventfd that
+    /// A ring for the calling thread, which must be the only one ever to use it. `bell` is the pipe that
     /// other threads ring; it must stay open as long as the ring.
     pub(super) fn new(bell: BorrowedFd<'_>) -> io::Result<Self> {
         let uring = IoUring::builder()
@@ -131,7 +131,7 @@ impl Ring {
             beat: false,
             bell_rang: false,
             bell: bell.as_raw_fd(),
-            bell_count: Box::new(0),
+            bell_bytes: Box::new([0; 8]),
             alarm: Alarm { armed: false, after: Box::new(types::Timespec::new()) },
         };
         ring.listen_for_bell();
@@ -202,8 +202,8 @@ impl Ring {
     }
 
     fn listen_for_bell(&mut self) {
-        let count = (&raw mut *self.bell_count).cast();
-        self.push(opcode::Read::new(types::Fd(self.bell), count, 8).build(), Op::Bell, 0);
+        let bytes = (&raw mut *self.bell_bytes).cast();
+        self.push(opcode::Read::new(types::Fd(self.bell), bytes, 8).build(), Op::Bell, 0);
     }
 
     /// Puts an entry where the next turn submits it. The kernel is never entered here.
@@ -313,7 +313,7 @@ impl Drop for Ring {
                 self.operations
             );
             std::mem::forget(std::mem::take(&mut self.sockets));
-            std::mem::forget(std::mem::replace(&mut self.bell_count, Box::new(0)));
+            std::mem::forget(std::mem::take(&mut self.bell_bytes));
             std::mem::forget(std::mem::replace(&mut self.alarm.after, Box::new(types::Timespec::new())));
             self.buffers.leak();
         }

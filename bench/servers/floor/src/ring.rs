@@ -37,7 +37,7 @@ pub(crate) mod operation {
     pub(crate) const ACCEPT: u64 = 1 << 32;
     pub(crate) const RECV: u64 = 2 << 32;
     pub(crate) const SEND: u64 = 3 << 32;
-    /// Shutdown and close: silent when they succeed, and nothing follows from their failure.
+    /// Cancel and close: silent when they succeed, and nothing follows from their failure.
     pub(crate) const END: u64 = 4 << 32;
 }
 
@@ -97,13 +97,14 @@ impl Submissions<'_> {
         unsafe { self.push(&send(slot, bytes, 0)) }
     }
 
-    /// Tells the peer that nothing more comes. Its own end of file ends the receive.
-    pub(crate) fn shut_down(&mut self, slot: u32) {
-        let shutdown = opcode::Shutdown::new(types::Fixed(slot), libc::SHUT_WR).build();
+    /// Ends an operation early: it completes all the same, as a rule with `ECANCELED`.
+    pub(crate) fn cancel(&mut self, operation: u64, slot: u32) {
+        let cancel = opcode::AsyncCancel::new(operation | u64::from(slot)).build();
         // SAFETY: it refers to no memory.
-        unsafe { self.push(&shutdown.flags(squeue::Flags::SKIP_SUCCESS).user_data(operation::END)) }
+        unsafe { self.push(&cancel.flags(squeue::Flags::SKIP_SUCCESS).user_data(operation::END)) }
     }
 
+    /// Gives the slot back, which may be used again at once: no operation on it may be under way.
     pub(crate) fn close(&mut self, slot: u32) {
         let close = opcode::Close::new(types::Fixed(slot)).build();
         // SAFETY: it refers to no memory.

@@ -10,7 +10,7 @@ use plaintext::Responder;
 use crate::buffers::ProvidedBuffers;
 use crate::ring::{Submissions, operation};
 
-/// A connection with this many bytes of answers behind a send that waits does not read: nothing more is answered.
+/// A connection with this many bytes of answers behind a send that waits does not read, and is given up.
 const MAX_BACKLOG: usize = 8 << 20;
 
 /// Small, and without a buffer of its own until it has answered: what an idle connection costs is measured too.
@@ -27,7 +27,7 @@ struct Connection {
     /// A send that waits is under way.
     sending: bool,
     receiving: bool,
-    /// Answers nothing more: closed when its answers have left and the peer has closed too.
+    /// Answers nothing more: closed when its answers have left and nothing is under way.
     closing: bool,
 }
 
@@ -80,7 +80,7 @@ impl Server {
         #[expect(clippy::cast_possible_truncation, reason = "the slot is the lower half")]
         let slot = completion.user_data() as u32;
         match completion.user_data() - u64::from(slot) {
-            operation::RECV => self.received(slot, completion),
+            operation::RECV => self.received(slot, completion, submissions),
             operation::SEND => self.sent(slot, completion.result(), submissions),
             operation::ACCEPT => self.accepted(completion, submissions),
             _ => {}
@@ -112,20 +112,20 @@ impl Server {
     }
 
     #[inline]
-    fn received(&mut self, slot: u32, completion: &cqueue::Entry) {
+    fn received(&mut self, slot: u32, completion: &cqueue::Entry, submissions: &mut Submissions<'_>) {
         self.mark_ready(slot);
         let connection = &mut self.connections[slot as usize];
         // A multishot receive may end at any time, and does when the buffers run out: `flush` arms it again.
         connection.receiving = cqueue::more(completion.flags());
         if completion.result() > 0 {
-            self.answer(slot, completion);
+            self.answer(slot, completion, submissions);
         } else if completion.result() != -libc::ENOBUFS {
             connection.closing = true;
         }
     }
 
     #[inline]
-    fn answer(&mut self, slot: u32, completion: &cqueue::Entry) {
+    fn answer(&mut self, slot: u32, completion: &cqueue::Entry, submissions: &mut Submissions<'_>) {
         let connection = &mut self.connections[slot as usize];
         let (id, bytes) = self.buffers.received(completion).expect("a receive from this group has a buffer");
         if !connection.closing {
@@ -143,7 +143,12 @@ impl Server {
                 connection.partial.drain(..answered.consumed);
                 answered
             };
-            connection.closing = answered.close || connection.backlog.len() > MAX_BACKLOG;
+            connection.closing = answered.close;
+            if connection.backlog.len() > MAX_BACKLOG {
+                connection.closing = true;
+                connection.backlog.clear();
+                submissions.cancel(operation::SEND, slot);
+            }
         }
         self.buffers.give_back(id);
     }
@@ -174,7 +179,7 @@ impl Server {
             }
             if connection.answers.is_empty() {
                 if connection.closing && connection.receiving {
-                    submissions.shut_down(slot);
+                    submissions.cancel(operation::RECV, slot);
                 } else if connection.closing {
                     // Neither a receive nor a send is under way, so that no completion for this slot can follow.
                     *connection = Connection::default();

@@ -1,0 +1,350 @@
+//! What a program on the library relies on, seen over a socket.
+
+mod support;
+
+use kiang::{
+    App, Body, Bytes, Core, Cores, Error, FromRequest, Headers, Json, Limits, Method, Path, Peer, Query,
+};
+use kiang::{Request, Response, StatusCode};
+use serde::{Deserialize, Serialize};
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use support::{Client, Embedded, End, ms};
+
+#[derive(Deserialize, Serialize)]
+struct Event {
+    name: String,
+    count: u32,
+}
+
+fn post(path: &str, content_type: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+}
+
+#[test]
+fn the_readmes_example_is_the_one_that_compiles_and_answers_as_it_says() {
+    let readme = include_str!("../README.md");
+    let example = include_str!("../examples/hello.rs");
+    assert!(readme.contains(&format!("```rust,no_run\n{example}```")), "README.md shows examples/hello.rs");
+
+    #[derive(Serialize)]
+    struct Greeting {
+        message: String,
+        answered_by_this_core: u64,
+    }
+    let server = Embedded::start(|_core| {
+        let answered = Rc::new(Cell::new(0));
+        App::new().get("/plaintext", || "Hello, World!").get(
+            "/hello/{name}",
+            move |Path(name): Path<String>| {
+                let answered = answered.clone();
+                async move {
+                    answered.set(answered.get() + 1);
+                    Json(Greeting {
+                        message: format!("Hello, {name}!"),
+                        answered_by_this_core: answered.get(),
+                    })
+                }
+            },
+        )
+    });
+    let mut client = server.connect();
+    assert_eq!(client.get("/plaintext").text(), "Hello, World!");
+    assert_eq!(client.get("/hello/Ada").text(), r#"{"message":"Hello, Ada!","answered_by_this_core":1}"#);
+    let second = client.get("/hello/Bo%20b");
+    assert_eq!(second.text(), r#"{"message":"Hello, Bo b!","answered_by_this_core":2}"#);
+    assert_eq!(second.header("content-type"), Some("application/json"));
+}
+
+#[test]
+fn a_handler_that_panics_answers_500_and_hurts_no_other() {
+    let server = Embedded::start(|_core| {
+        App::new()
+            .get("/plain", || -> &'static str { panic!("on purpose, in a test") })
+            .get("/async", async || -> &'static str { panic!("on purpose, in a test") })
+            .get("/header", || Response::new(StatusCode::OK).header("x", "a\r\nSet-Cookie: b"))
+            .get("/fine", || "fine")
+    });
+    let (mut one, mut other) = (server.connect(), server.connect());
+    for path in ["/plain", "/async", "/header"] {
+        let response = one.get(path);
+        assert_eq!((response.status, response.text()), (500, "500 Internal Server Error\n"), "{path}");
+        assert_eq!(one.get("/fine").text(), "fine", "the same connection goes on after {path}");
+        assert_eq!(other.get("/fine").text(), "fine");
+    }
+}
+
+#[test]
+fn json_comes_in_and_goes_out_and_what_is_wrong_with_it_is_said() {
+    let server = Embedded::start(|_core| {
+        App::new().post("/events", |Json(mut event): Json<Event>| {
+            event.count += 1;
+            (StatusCode::CREATED, Json(event))
+        })
+    });
+    let mut client = server.connect();
+    let mut answer = |content_type: &str, body: &str| {
+        let response = client.send(post("/events", content_type, body)).response();
+        (response.status, response.text().to_owned())
+    };
+    let good = r#"{"name":"install","count":1,"more":[{"a":"\u00e9"}]}"#;
+    assert_eq!(answer("application/json", good), (201, r#"{"name":"install","count":2}"#.to_owned()));
+    assert_eq!(answer("application/vnd.x+json; charset=utf-8", good).0, 201);
+    assert_eq!(answer("text/plain", good).0, 415);
+    for (bad, reason) in
+        [("{", "JSON"), ("", "JSON"), (r#"{"name":"x"}"#, "count"), (r#"{"name":1}"#, "JSON")]
+    {
+        let (status, text) = answer("application/json", bad);
+        assert_eq!(status, 400, "{bad}: {text}");
+        assert!(text.contains(reason), "{text:?} names {reason}");
+    }
+    // Deep enough to end a stack, were the parser to follow it.
+    let deep = format!(r#"{{"name":"x","count":1,"more":{}}}"#, "[".repeat(500_000));
+    assert_eq!(answer("application/json", &deep).0, 400);
+}
+
+#[test]
+fn a_handler_takes_what_its_arguments_say() {
+    struct Token(String);
+    impl FromRequest for Token {
+        fn from_request(request: &mut Request) -> kiang::Result<Self> {
+            let token = request.headers().get_str("x-token");
+            let missing = || Error::with_status(StatusCode::UNAUTHORIZED, "send an x-token");
+            token.map(|token| Self(token.to_owned())).ok_or_else(missing)
+        }
+    }
+    let server = Embedded::start(|_core| {
+        App::new()
+            .any(
+                "/all/{a}/{b}",
+                async |method: Method,
+                       Peer(peer): Peer,
+                       Path((a, b)): Path<(u8, String)>,
+                       Query(query): Query<HashMap<String, u32>>,
+                       headers: Headers,
+                       body: Bytes| {
+                    let agent = headers.get_str("USER-AGENT").unwrap_or("none").to_owned();
+                    format!("{method} {} {a} {b} {} {agent} {}", peer.ip(), query["q"], body.len())
+                },
+            )
+            .get("/token", |Token(token): Token| token)
+            .post("/text", |text: String| text)
+            .post("/request", async |request: Request| {
+                let line = format!("{} {}?", request.method(), request.path());
+                let body = request.into_body().bytes(100).await?;
+                Ok::<_, Error>(format!("{line} {}", body.len()))
+            })
+    });
+    let mut client = server.connect();
+    let request =
+        "PUT /all/7/x%2Fy?q=3 HTTP/1.1\r\nHost: x\r\nUser-Agent: test\r\nContent-Length: 2\r\n\r\nhi";
+    assert_eq!(client.send(request).response().text(), "PUT 127.0.0.1 7 x/y 3 test 2");
+    let unfit = client.get("/all/300/x?q=3");
+    assert_eq!((unfit.status, unfit.text()), (400, "the path: \"300\" is not a valid u8\n"));
+    assert_eq!(client.get("/all/3/x?q=three").status, 400);
+    let refused = client.get("/token");
+    assert_eq!((refused.status, refused.text()), (401, "send an x-token\n"));
+    assert_eq!(client.post("/text", "caf\u{e9}").text(), "caf\u{e9}");
+    assert_eq!(client.post("/text", [0xff_u8]).status, 400);
+    assert_eq!(client.post("/request", "abc").text(), "POST /request? 3");
+}
+
+#[test]
+fn a_body_that_is_collected_is_bounded_and_one_that_is_streamed_is_not_held() {
+    let limits = Limits { buffered_body_bytes: 1000, body_bytes: 50_000_000, ..Limits::default() };
+    let configure = move |server: kiang::Server| server.cores(Cores::count(1)).limits(limits);
+    let server = Embedded::start_with(configure, |_core| {
+        App::new().post("/whole", |body: Bytes| body.len().to_string()).post(
+            "/stream",
+            async |mut body: Body| {
+                let mut length = 0;
+                while let Some(piece) = body.next().await {
+                    length += piece?.len();
+                }
+                Ok::<_, Error>(length.to_string())
+            },
+        )
+    });
+    assert_eq!(server.connect().post("/whole", vec![b'x'; 1000]).text(), "1000");
+    assert_eq!(server.connect().post_chunked("/whole", &[&[b'x'; 600], &[b'x'; 400]]).text(), "1000");
+    assert_eq!(server.connect().post("/whole", vec![b'x'; 1001]).status, 413);
+    assert_eq!(server.connect().post_chunked("/whole", &[&[b'x'; 600], &[b'x'; 401]]).status, 413);
+    assert_eq!(server.connect().post("/stream", vec![b'x'; 5_000_000]).text(), "5000000");
+}
+
+#[test]
+fn a_handler_that_reads_slowly_stops_the_peer() {
+    let server = Embedded::start(|core| {
+        App::new().post("/slow", move |mut body: Body| {
+            let core = core.clone();
+            async move {
+                let mut length = 0;
+                let mut pauses = 0;
+                while let Some(piece) = body.next().await {
+                    length += piece?.len();
+                    if pauses < 10 {
+                        pauses += 1;
+                        core.sleep(ms(100)).await;
+                    }
+                }
+                Ok::<_, Error>(length.to_string())
+            }
+        })
+    });
+    const LENGTH: usize = 60 << 20;
+    let mut client = server.connect();
+    client.send(format!("POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: {LENGTH}\r\n\r\n"));
+    // While the handler takes ten pieces in a second, only what fits in the socket's buffers can be written.
+    client.stream().set_nonblocking(true).unwrap();
+    let (begun, piece, mut written) = (Instant::now(), vec![b'x'; 64 << 10], 0);
+    while begun.elapsed() < ms(700) {
+        match std::io::Write::write(&mut client.stream(), &piece) {
+            Ok(n) => written += n,
+            Err(_) => std::thread::sleep(ms(1)),
+        }
+    }
+    assert!(written < 16 << 20, "{written} bytes were taken from a peer whose handler had read ten pieces");
+    client.stream().set_nonblocking(false).unwrap();
+    client.send(vec![b'x'; LENGTH - written]);
+    assert_eq!(client.response().text(), LENGTH.to_string(), "and then all of it arrives");
+}
+
+/// A stream of these pieces.
+fn pieces(pieces: &'static [&'static str]) -> Body {
+    struct Pieces(std::slice::Iter<'static, &'static str>);
+    impl futures_core::Stream for Pieces {
+        type Item = kiang::Result<Bytes>;
+        fn poll_next(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Self::Item>> {
+            std::task::Poll::Ready(self.0.next().map(|piece| Ok(Bytes::from(*piece))))
+        }
+    }
+    Body::stream(Pieces(pieces.iter()))
+}
+
+#[test]
+fn a_streamed_response_is_chunked_and_one_of_a_wrong_length_is_cut() {
+    let server = Embedded::start(|_core| {
+        let with_length = |length: &'static str| {
+            move || {
+                Response::new(StatusCode::OK)
+                    .header("Content-Length", length)
+                    .body(pieces(&["abc", "", "de"]))
+            }
+        };
+        App::new()
+            .get("/chunked", || Response::new(StatusCode::OK).body(pieces(&["abc", "", "de"])))
+            .get("/exact", with_length("5"))
+            .get("/long", with_length("4"))
+            .get("/short", with_length("6"))
+    });
+    let mut client = server.connect();
+    let chunked = client.get("/chunked");
+    assert_eq!((chunked.header("transfer-encoding"), chunked.text()), (Some("chunked"), "abcde"));
+    let exact = client.get("/exact");
+    assert_eq!((exact.header("content-length"), exact.text()), (Some("5"), "abcde"));
+    // HTTP/1.0 knows no chunks: the body ends with the connection (RFC 9112 section 6.3).
+    let old = client.send("GET /chunked HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").response();
+    assert_eq!((old.header("transfer-encoding"), old.text()), (None, "abcde"));
+    for wrong in ["/long", "/short"] {
+        let mut client = server.connect();
+        client.send(format!("GET {wrong} HTTP/1.1\r\nHost: x\r\n\r\nGET /exact HTTP/1.1\r\nHost: x\r\n\r\n"));
+        assert!(client.try_response().is_err(), "{wrong}: a body that does not match is cut, not misframed");
+    }
+}
+
+#[test]
+fn every_core_answers_what_it_alone_knows() {
+    let configure = |server: kiang::Server| server.cores(Cores::all());
+    let server = Embedded::start_with(configure, |core: Core| {
+        App::new().get("/ids", async move || {
+            let ids = core.ask_all(|core| (core.id(), core.counts().accepted)).await;
+            let accepted: u64 = ids.iter().map(|(_, accepted)| accepted).sum();
+            let ids: Vec<_> = ids.iter().map(|(id, _)| *id).collect();
+            format!("{ids:?} {}", accepted > 0)
+        })
+    });
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let expected = format!("{:?} true", (0..cores).collect::<Vec<_>>());
+    for _ in 0..20 {
+        assert_eq!(server.connect().get("/ids").text(), expected);
+    }
+}
+
+#[test]
+fn a_call_that_blocks_does_not_hold_its_core() {
+    let server = Embedded::start(|core: Core| {
+        let waiting = core.clone();
+        App::new()
+            .get("/block", async move || {
+                let core = waiting.clone();
+                let blocked = core.blocking(|| {
+                    std::thread::sleep(Duration::from_millis(500));
+                    std::thread::current().name().map(str::to_owned)
+                });
+                format!("{}", blocked.await != std::thread::current().name().map(str::to_owned))
+            })
+            .get("/quick", || "quick")
+    });
+    let mut blocked = server.connect();
+    blocked.send("GET /block HTTP/1.1\r\nHost: x\r\n\r\n");
+    let begun = Instant::now();
+    let mut quick = server.connect();
+    for _ in 0..100 {
+        assert_eq!(quick.get("/quick").text(), "quick");
+    }
+    assert!(begun.elapsed() < ms(450), "100 requests waited for one that blocks: {:?}", begun.elapsed());
+    assert_eq!(blocked.response().text(), "true", "on another thread");
+}
+
+#[test]
+fn sleeping_and_spawning_stay_on_the_core() {
+    let server = Embedded::start(|core: Core| {
+        let ticks = Rc::new(Cell::new(0));
+        let ticking = (core.clone(), ticks.clone());
+        core.spawn(async move {
+            loop {
+                ticking.0.sleep(ms(20)).await;
+                ticking.1.set(ticking.1.get() + 1);
+            }
+        });
+        App::new().get("/ticks", async move || {
+            let before = (core.now(), ticks.get());
+            core.sleep(ms(300)).await;
+            format!("{} {}", (core.now() - before.0).as_millis(), ticks.get() - before.1)
+        })
+    });
+    // Nothing else happens on this core meanwhile: deadlines must wake it by themselves.
+    let response = server.connect().get("/ticks");
+    let (slept, ticks) = response.text().split_once(' ').unwrap();
+    assert!((300..600).contains(&slept.parse::<u32>().unwrap()), "slept {slept} ms of 300");
+    assert!((5..=15).contains(&ticks.parse::<u32>().unwrap()), "{ticks} ticks of 20 ms in 300 ms");
+}
+
+#[test]
+fn an_embedded_server_drains_when_it_is_told_and_returns() {
+    let server = Embedded::start(|core: Core| {
+        App::new().get("/slow", async move || {
+            core.sleep(ms(300)).await;
+            "done"
+        })
+    });
+    let (mut busy, mut idle) = (server.connect(), server.connect());
+    assert_eq!(idle.get("/nothing").status, 404);
+    busy.send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n");
+    // The request has been received once another, sent later on the same core, is answered.
+    assert_eq!(idle.get("/nothing").status, 404);
+    let addr = server.addr();
+    server.drained().expect("a clean end");
+    let last = busy.response();
+    assert_eq!((last.text(), last.closes()), ("done", true));
+    assert_eq!(idle.end(), End::Closed);
+    assert!(Client::try_connect(addr).is_err(), "the port is free");
+}
