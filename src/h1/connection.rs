@@ -12,6 +12,7 @@ use crate::http::body::Body;
 use crate::http::headers::{Known, ResponseHeaders, list_members};
 use crate::http::limits::Limits;
 use crate::http::request::Head;
+use crate::http::respond::TEXT;
 use crate::http::response::Response;
 use http::{Method, StatusCode, Version};
 
@@ -89,28 +90,34 @@ impl Connection {
         }
     }
 
-    /// The next request, if its head is all there. The one before must have been answered, and its body read.
-    pub(crate) fn next_request(&mut self, limits: &Limits) -> Result<Option<(Head, Incoming)>, Refusal> {
+    /// The next request, if its head is all there, is put into `head`. The one before must have been answered,
+    /// and its body read.
+    pub(crate) fn next_request(
+        &mut self,
+        limits: &Limits,
+        head: &mut Head,
+    ) -> Result<Option<Incoming>, Refusal> {
         debug_assert!(self.body_is_read(), "the body of the request before stands between");
         self.body = None;
         self.skip_empty_lines();
         if self.input.is_empty() {
             return match self.unfinished.len() {
                 length if length > limits.head_bytes => {
-                    parse::head(&std::mem::take(&mut self.unfinished).into(), limits).map(|_| None)
+                    parse::head(&std::mem::take(&mut self.unfinished).into(), limits, head).map(|_| None)
                 }
                 _ => Ok(None),
             };
         }
-        let Some((head, length)) = parse::head(&self.input, limits).inspect_err(|_| self.forget_request())?
-        else {
+        // What cannot be parsed tells nothing of its method.
+        self.answers_head = false;
+        let Some(length) = parse::head(&self.input, limits, head)? else {
             self.unfinished = self.input.to_vec();
             self.input = Bytes::new();
             return Ok(None);
         };
         self.http_11 = head.version == Version::HTTP_11;
         self.answers_head = head.method == Method::HEAD;
-        let terms = framing::terms(&head)?;
+        let terms = framing::terms(head)?;
         self.keep_alive &= terms.keep_alive;
         self.input.advance(length);
         let mut decoder = Decoder::new(terms.framing, limits.body_bytes)?;
@@ -130,7 +137,7 @@ impl Connection {
             self.expects_continue = terms.expects_continue && self.input.is_empty();
             self.body = Some(decoder);
         }
-        Ok(Some((head, incoming)))
+        Ok(Some(incoming))
     }
 
     /// The next piece of the current request's body.
@@ -153,22 +160,23 @@ impl Connection {
     /// `keep_alive` is the server's own word: false while it drains.
     pub(crate) fn respond(
         &mut self,
-        response: Response,
+        mut response: Response,
         keep_alive: bool,
         preamble: &Preamble,
         out: &mut Vec<u8>,
     ) -> Result<Rest> {
-        let (status, headers, mut body) = response.into_parts();
-        let whole = body.whole();
+        let status = response.status();
+        let whole = response.body_mut().whole();
+        let declared = if response.sets_ours() { declared_length(response.headers())? } else { None };
         let length = match &whole {
             Some(bytes) => Some(bytes.len() as u64),
-            None => body.length().or(declared_length(&headers)?),
+            None => response.body_mut().length().or(declared),
         };
         let bodiless = status.is_informational() || matches!(status.as_u16(), 204 | 304);
         let framing = match length {
             _ if bodiless => Framing::Bodiless,
             // The answer to HEAD has no body, and may say how long it would be (RFC 9110 section 9.3.2).
-            Some(0) if self.answers_head => Framing::Length(declared_length(&headers)?.unwrap_or(0)),
+            Some(0) if self.answers_head => Framing::Length(declared.unwrap_or(0)),
             Some(length) => Framing::Length(length),
             None if self.http_11 => Framing::Chunked,
             None => Framing::UntilClose,
@@ -176,13 +184,13 @@ impl Connection {
         self.keep_alive &= keep_alive
             && framing != Framing::UntilClose
             && self.can_skip_body()
-            && (headers.is_empty() || !closes(&headers));
+            && !(response.sets_ours() && closes(response.headers()));
         let persistence = match (self.keep_alive, self.http_11) {
             (false, _) => Persistence::Close,
             (true, true) => Persistence::Implied,
             (true, false) => Persistence::KeepAlive,
         };
-        encode::head(preamble, status, &headers, framing, persistence, out);
+        encode::head(preamble, &response, framing, persistence, out);
         if bodiless || self.answers_head {
             return Ok(Rest::Nothing);
         }
@@ -192,7 +200,7 @@ impl Connection {
                 Rest::Nothing
             }
             Some(bytes) => Rest::Bytes(bytes),
-            None => Rest::Stream(body, BodyEncoder::new(framing)),
+            None => Rest::Stream(std::mem::take(response.body_mut()), BodyEncoder::new(framing)),
         })
     }
 
@@ -206,10 +214,9 @@ impl Connection {
             refusal.status.canonical_reason().unwrap_or("error"),
             refusal.reason
         );
-        let mut headers = ResponseHeaders::new();
-        headers.push((Bytes::from("Content-Type"), Bytes::from("text/plain; charset=utf-8")));
+        let response = Response::of_type(TEXT, Body::empty()).with_status(refusal.status);
         let framing = Framing::Length(text.len() as u64);
-        encode::head(preamble, refusal.status, &headers, framing, Persistence::Close, out);
+        encode::head(preamble, &response, framing, Persistence::Close, out);
         if !self.answers_head {
             out.extend_from_slice(text.as_bytes());
         }
@@ -228,11 +235,6 @@ impl Connection {
     /// Whether part of a head has arrived and the rest has not.
     pub(crate) fn is_mid_head(&self) -> bool {
         !self.unfinished.is_empty()
-    }
-
-    /// What cannot be parsed tells nothing of its method.
-    fn forget_request(&mut self) {
-        self.answers_head = false;
     }
 
     /// Empty lines before a request line are ignored (RFC 9112 section 2.2).

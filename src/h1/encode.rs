@@ -2,7 +2,8 @@
 
 use crate::bytes::Bytes;
 use crate::error::{Error, Result};
-use crate::http::headers::{Known, ResponseHeaders};
+use crate::http::headers::Known;
+use crate::http::response::Response;
 use http::StatusCode;
 
 /// The bytes that every response of a core begins with for the length of a second: made once, copied often.
@@ -60,15 +61,14 @@ pub(crate) enum Persistence {
 /// Writes a whole response head.
 pub(crate) fn head(
     preamble: &Preamble,
-    status: StatusCode,
-    headers: &ResponseHeaders,
+    response: &Response,
     framing: Framing,
     persistence: Persistence,
     out: &mut Vec<u8>,
 ) {
-    preamble.write(status, out);
-    for (name, value) in headers {
-        if is_ours(name) {
+    preamble.write(response.status(), out);
+    for (name, value) in response.headers() {
+        if response.sets_ours() && Known::of(name).is_engines() {
             continue;
         }
         out.extend_from_slice(name);
@@ -90,14 +90,6 @@ pub(crate) fn head(
         Persistence::Close => b"Connection: close\r\n\r\n",
         Persistence::KeepAlive => b"Connection: keep-alive\r\n\r\n",
     });
-}
-
-/// The fields that frame a message or that the engine adds: a handler's own would contradict them.
-fn is_ours(name: &[u8]) -> bool {
-    matches!(
-        Known::of(name),
-        Known::Connection | Known::ContentLength | Known::Date | Known::Server | Known::TransferEncoding
-    )
 }
 
 /// Frames the pieces of a streamed body.
@@ -169,11 +161,9 @@ mod tests {
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
     fn written(status: StatusCode, framing: Framing, persistence: Persistence) -> String {
-        let mut headers = ResponseHeaders::new();
-        headers.push((Bytes::from("X-A"), Bytes::from("b")));
-        headers.push((Bytes::from("content-length"), Bytes::from("99")));
+        let response = Response::new(status).header("X-A", "b").header("content-length", "99");
         let mut out = Vec::new();
-        head(&Preamble::new(DATE), status, &headers, framing, persistence, &mut out);
+        head(&Preamble::new(DATE), &response, framing, persistence, &mut out);
         String::from_utf8(out).unwrap()
     }
 

@@ -25,7 +25,6 @@ pub(crate) struct Terms {
 /// Reads the terms of a request, or refuses it where two readers could see two requests.
 pub(crate) fn terms(head: &Head) -> Result<Terms, Refusal> {
     let http_11 = head.version == Version::HTTP_11;
-    // One pass over the fields finds which of these there are; most requests have only a Host.
     let framing = framing(&head.headers, http_11)?;
     check_host(&head.headers, http_11)?;
     Ok(Terms {
@@ -38,6 +37,10 @@ pub(crate) fn terms(head: &Head) -> Result<Terms, Refusal> {
 /// RFC 9112 section 6.3, with every doubt refused: a request that two readers frame differently is how one
 /// smuggles another (section 11.2).
 fn framing(headers: &Headers, http_11: bool) -> Result<Framing, Refusal> {
+    // Most requests have neither, and that costs no look at the fields.
+    if !headers.has_any(&[Known::TransferEncoding, Known::ContentLength]) {
+        return Ok(Framing::Length(0));
+    }
     let mut codings = headers.known(Known::TransferEncoding);
     let Some(coding) = codings.next() else { return length(headers) };
     if !http_11 {
@@ -96,6 +99,9 @@ fn check_host(headers: &Headers, http_11: bool) -> Result<(), Refusal> {
 /// RFC 9112 section 9.3: `close` ends it; 1.1 persists by default, 1.0 if it says `keep-alive`.
 fn keep_alive(headers: &Headers, http_11: bool) -> bool {
     let mut keep_alive = http_11;
+    if !headers.has_any(&[Known::Connection]) {
+        return keep_alive;
+    }
     for option in list_members(headers.known(Known::Connection)) {
         if option.eq_ignore_ascii_case(b"close") {
             return false;
@@ -123,7 +129,8 @@ mod tests {
 
     fn of(version: &str, fields: &str) -> Result<Terms, u16> {
         let text = format!("POST / HTTP/{version}\r\n{fields}\r\n");
-        let (head, _) = parse::head(&Bytes::from(text), &Limits::default()).unwrap().unwrap();
+        let mut head = Head::default();
+        parse::head(&Bytes::from(text), &Limits::default(), &mut head).unwrap().unwrap();
         terms(&head).map_err(|refusal| refusal.status.as_u16())
     }
 

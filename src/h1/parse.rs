@@ -2,7 +2,7 @@
 
 use crate::bytes::Bytes;
 use crate::h1::refusal::Refusal;
-use crate::http::headers::{Field, Fields, Headers, Known};
+use crate::http::headers::{Field, Known};
 use crate::http::limits::Limits;
 use crate::http::request::Head;
 use http::{Method, StatusCode, Version};
@@ -24,10 +24,10 @@ const NAME_TOO_LONG: Refusal = Refusal::new(
 const TARGET_TOO_LONG: Refusal =
     Refusal::new(StatusCode::URI_TOO_LONG, "the request target is longer than this server reads");
 
-/// Parses the head that `input` begins with; `None` if it is not all there yet.
+/// Parses the head that `input` begins with into `head`; `None` if it is not all there yet.
 ///
-/// What is answered keeps a view of `input` and copies nothing; the number says how many bytes it took.
-pub(crate) fn head(input: &Bytes, limits: &Limits) -> Result<Option<(Head, usize)>, Refusal> {
+/// `head` keeps a view of `input` and copies nothing; the number says how many bytes it took.
+pub(crate) fn head(input: &Bytes, limits: &Limits, head: &mut Head) -> Result<Option<usize>, Refusal> {
     // Left uninitialized: clearing 4 KiB would cost more than parsing a small head.
     let mut fields = [const { MaybeUninit::uninit() }; Limits::MOST_HEADERS];
     let mut request = httparse::Request::new(&mut []);
@@ -54,10 +54,16 @@ pub(crate) fn head(input: &Bytes, limits: &Limits) -> Result<Option<(Head, usize
     let base = bytes.as_ptr() as usize;
     // `length` is at most `head_bytes`, and that at most 65,535.
     let at = |part: &[u8]| (part.as_ptr() as usize - base) as u16;
-    let mut kept = Fields::new();
+    head.method = parse_method(method)?;
+    head.version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
+    let start = at(target.as_bytes());
+    head.target = start..start + target.len() as u16;
+    let path = path(target);
+    head.path = start + path.start..start + path.end;
+    head.headers.begin(input.slice(..length));
     for field in request.headers.iter() {
         let name = field.name.as_bytes();
-        kept.push(Field {
+        head.headers.push(Field {
             known: Known::of(name),
             name_len: u8::try_from(name.len()).map_err(|_| NAME_TOO_LONG)?,
             name_at: at(name),
@@ -65,14 +71,21 @@ pub(crate) fn head(input: &Bytes, limits: &Limits) -> Result<Option<(Head, usize
             value_len: field.value.len() as u16,
         });
     }
-    let target = Range { start: at(target.as_bytes()), end: at(target.as_bytes()) + target.len() as u16 };
-    let head = Head {
-        method: parse_method(method)?,
-        version: if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 },
-        target,
-        headers: Headers::new(input.slice(..length), kept),
+    Ok(Some(length))
+}
+
+/// Where the path lies in a target. In absolute form (RFC 9112 section 3.2.2) it begins at the first slash after
+/// the authority.
+fn path(target: &str) -> Range<u16> {
+    let end = target.bytes().position(|byte| byte == b'?').unwrap_or(target.len());
+    let start = match target.as_bytes().first() {
+        Some(b'/') => 0,
+        _ => target[..end].find("://").map_or(0, |scheme| {
+            let authority = scheme + 3;
+            target[authority..end].find('/').map_or(end, |slash| authority + slash)
+        }),
     };
-    Ok(Some((head, length)))
+    start as u16..end as u16
 }
 
 /// Whether a head that is still incomplete has already outgrown its limits, and which.
@@ -124,7 +137,9 @@ mod tests {
     use super::*;
 
     fn parse(text: &str, limits: &Limits) -> Result<Option<(Head, usize)>, Refusal> {
-        head(&Bytes::from(text.to_owned()), limits)
+        let mut parsed = Head::default();
+        let length = head(&Bytes::from(text.to_owned()), limits, &mut parsed)?;
+        Ok(length.map(|length| (parsed, length)))
     }
 
     fn status(text: &str) -> u16 {
@@ -143,6 +158,23 @@ mod tests {
         assert_eq!(head.headers.get_str("HOST"), Some("x"));
         assert_eq!(head.headers.get_str("x-odd"), Some("y z"));
         assert_eq!(head.headers.get("absent"), None);
+    }
+
+    #[test]
+    fn the_path_is_found_in_every_form_of_target() {
+        for (target, expected) in [
+            ("/", "/"),
+            ("/a?b=/c?d", "/a"),
+            ("/a://b", "/a://b"),
+            ("http://x/a?b", "/a"),
+            ("http://x?b/c", ""),
+            ("http://x", ""),
+            ("*", "*"),
+            ("x:80", "x:80"),
+        ] {
+            let found = path(target);
+            assert_eq!(&target[found.start as usize..found.end as usize], expected, "{target}");
+        }
     }
 
     #[test]

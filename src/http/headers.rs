@@ -55,6 +55,16 @@ impl Known {
     }
 }
 
+impl Known {
+    /// Whether the engine alone sends this field: it frames the message, or is the same in every response.
+    pub(crate) fn is_engines(self) -> bool {
+        matches!(
+            self,
+            Self::Connection | Self::ContentLength | Self::Date | Self::Server | Self::TransferEncoding
+        )
+    }
+}
+
 /// One field of a received head, as offsets into it.
 #[derive(Clone, Copy)]
 pub(crate) struct Field {
@@ -66,7 +76,7 @@ pub(crate) struct Field {
     pub(crate) value_len: u16,
 }
 
-pub(crate) type Fields = SmallVec<[Field; 16]>;
+type Fields = SmallVec<[Field; 16]>;
 
 /// A request's header fields, in the order and spelling in which they arrived.
 ///
@@ -76,11 +86,26 @@ pub(crate) type Fields = SmallVec<[Field; 16]>;
 pub struct Headers {
     head: Bytes,
     fields: Fields,
+    /// A bit for each numbered name that occurs.
+    present: u16,
 }
 
 impl Headers {
-    pub(crate) fn new(head: Bytes, fields: Fields) -> Self {
-        Self { head, fields }
+    /// Begins anew with the fields of another head. Filled in place: a request is too large to be moved about.
+    pub(crate) fn begin(&mut self, head: Bytes) {
+        self.head = head;
+        self.fields.clear();
+        self.present = 0;
+    }
+
+    pub(crate) fn push(&mut self, field: Field) {
+        self.present |= 1 << field.known as u16;
+        self.fields.push(field);
+    }
+
+    /// Whether any field has one of these numbered names.
+    pub(crate) fn has_any(&self, known: &[Known]) -> bool {
+        known.iter().any(|known| self.present & (1 << *known as u16) != 0)
     }
 
     /// The value of the first field of this name.

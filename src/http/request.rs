@@ -19,11 +19,12 @@ pub struct Request {
 }
 
 /// The head of a request (RFC 9110 section 6.2), its text still in the buffer it arrived in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Head {
     pub(crate) method: Method,
     pub(crate) version: Version,
     pub(crate) target: Range<u16>,
+    pub(crate) path: Range<u16>,
     pub(crate) headers: Headers,
 }
 
@@ -39,8 +40,9 @@ pub(crate) struct Origin {
 pub(crate) type Params = SmallVec<[(Rc<str>, Range<u16>); 4]>;
 
 impl Request {
-    pub(crate) fn new(head: Head, body: Body, origin: Origin) -> Self {
-        Self { head, body, origin, params: Params::new() }
+    /// A request of which nothing has arrived.
+    pub(crate) fn new(origin: Origin) -> Self {
+        Self { head: Head::default(), body: Body::empty(), origin, params: Params::new() }
     }
 
     /// The method (RFC 9110 section 9).
@@ -55,12 +57,14 @@ impl Request {
 
     /// The path of the target, percent-encoded as it was received.
     pub fn path(&self) -> &str {
-        self.text(&self.path_range())
+        self.text(&self.head.path)
     }
 
     /// What follows the `?` of the target, percent-encoded as it was received.
     pub fn query(&self) -> Option<&str> {
-        self.target().split_once('?').map(|(_, query)| query)
+        let Head { target, path, .. } = &self.head;
+        // Past the question mark that ended the path.
+        (path.end < target.end).then(|| self.text(&(path.end + 1..target.end)))
     }
 
     /// The version of HTTP it came in.
@@ -98,15 +102,15 @@ impl Request {
     }
 
     /// Takes the request out of its place, and leaves an empty one.
-    pub(crate) fn take(&mut self) -> Self {
-        let head = Head {
-            method: Method::GET,
-            version: Version::HTTP_11,
-            target: 0..0,
-            headers: Headers::default(),
-        };
-        let origin = self.origin.clone();
-        std::mem::replace(self, Self::new(head, Body::empty(), origin))
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let empty = Self::new(self.origin.clone());
+        std::mem::replace(self, empty)
+    }
+
+    /// The head, to be filled where it is.
+    pub(crate) fn head_mut(&mut self) -> &mut Head {
+        &mut self.head
     }
 
     pub(crate) fn buffered_body_bytes(&self) -> usize {
@@ -115,18 +119,7 @@ impl Request {
 
     /// Where the path lies in the head.
     pub(crate) fn path_range(&self) -> Range<u16> {
-        let Range { start, end } = self.head.target;
-        let target = self.target();
-        let path_end = target.find('?').map_or(end, |at| start + at as u16);
-        // Absolute form (RFC 9112 section 3.2.2): the path begins at the first slash after the authority.
-        let path_start = match target.find("://") {
-            Some(scheme) if !target.starts_with('/') => {
-                let authority = scheme + 3;
-                target[authority..].find('/').map_or(path_end, |at| start + (authority + at) as u16)
-            }
-            _ => start,
-        };
-        path_start.min(path_end)..path_end
+        self.head.path.clone()
     }
 
     fn text(&self, range: &Range<u16>) -> &str {

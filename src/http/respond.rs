@@ -6,7 +6,8 @@ use crate::http::response::Response;
 use http::StatusCode;
 use std::borrow::Cow;
 
-const TEXT: &str = "text/plain; charset=utf-8";
+/// The content type of text.
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 const OCTETS: &str = "application/octet-stream";
 
 /// Turns into a [`Response`]: what a handler returns.

@@ -3,7 +3,7 @@
 use crate::bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::http::body::Body;
-use crate::http::headers::{ResponseHeaders, is_token, is_value};
+use crate::http::headers::{Known, ResponseHeaders, is_token, is_value};
 use http::StatusCode;
 
 /// What answers a request. `Server`, `Date` and the framing (`Content-Length`, `Transfer-Encoding`,
@@ -17,13 +17,15 @@ use http::StatusCode;
 pub struct Response {
     status: StatusCode,
     headers: ResponseHeaders,
+    /// Whether the handler set a field that is the engine's own to send.
+    sets_ours: bool,
     body: Body,
 }
 
 impl Response {
     /// A response with this status and nothing in it.
     pub fn new(status: StatusCode) -> Self {
-        Self { status, headers: ResponseHeaders::new(), body: Body::empty() }
+        Self { status, headers: ResponseHeaders::new(), sets_ours: false, body: Body::empty() }
     }
 
     /// Adds a header field.
@@ -48,6 +50,7 @@ impl Response {
         if !is_value(&value) {
             return Err(Error::new(format!("{value:?} cannot be the value of the header field {name:?}")));
         }
+        self.sets_ours |= Known::of(&name).is_engines();
         self.headers.push((name, value));
         Ok(self)
     }
@@ -75,11 +78,20 @@ impl Response {
     pub(crate) fn of_type(content_type: &'static str, body: impl Into<Body>) -> Self {
         let mut headers = ResponseHeaders::new();
         headers.push((Bytes::from_static(b"Content-Type"), Bytes::from(content_type)));
-        Self { status: StatusCode::OK, headers, body: body.into() }
+        Self { status: StatusCode::OK, headers, sets_ours: false, body: body.into() }
     }
 
-    pub(crate) fn into_parts(self) -> (StatusCode, ResponseHeaders, Body) {
-        (self.status, self.headers, self.body)
+    pub(crate) fn headers(&self) -> &ResponseHeaders {
+        &self.headers
+    }
+
+    /// Whether the handler set a field that is the engine's own to send: it is read, and not sent.
+    pub(crate) fn sets_ours(&self) -> bool {
+        self.sets_ours
+    }
+
+    pub(crate) fn body_mut(&mut self) -> &mut Body {
+        &mut self.body
     }
 }
 

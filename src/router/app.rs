@@ -119,7 +119,9 @@ impl App {
         let path = request.path();
         let found = self.paths.at(path).ok()?;
         let route = &self.routes[*found.value];
-        if !route.names.is_empty() {
+        if route.names.is_empty() {
+            request.params_mut().clear();
+        } else {
             let base = path.as_ptr() as usize;
             let params = found
                 .params
@@ -138,8 +140,8 @@ impl App {
 }
 
 impl Service for App {
-    fn call(&self, mut request: Request) -> Answer {
-        let Some(route) = self.find(&mut request) else {
+    fn call(&self, request: &mut Request) -> Answer {
+        let Some(route) = self.find(request) else {
             return match &self.fallback {
                 Some(fallback) => fallback(request),
                 None => Answer::Ready(plain_status(StatusCode::NOT_FOUND)),
@@ -189,7 +191,6 @@ mod tests {
     use super::*;
     use crate::extract::Path;
     use crate::h1::connection::{Connection, Incoming};
-    use crate::http::body::Body;
     use crate::http::limits::Limits;
     use crate::http::request::Origin;
     use crate::http::response::Response;
@@ -197,21 +198,25 @@ mod tests {
     fn request(method: &str, target: &str) -> Request {
         let mut connection = Connection::new();
         connection.receive(format!("{method} {target} HTTP/1.1\r\nHost: x\r\n\r\n").into());
-        let (head, incoming) = connection.next_request(&Limits::default()).unwrap().unwrap();
+        let mut request = Request::new(Origin { peer: None, buffered_body_bytes: 1024 });
+        let incoming = connection.next_request(&Limits::default(), request.head_mut()).unwrap().unwrap();
         assert!(matches!(incoming, Incoming::Whole(_)));
-        Request::new(head, Body::empty(), Origin { peer: None, buffered_body_bytes: 1024 })
+        request
     }
 
     fn answer(app: &App, method: &str, target: &str) -> Response {
-        match app.call(request(method, target)) {
+        match app.call(&mut request(method, target)) {
             Answer::Ready(response) => response,
             Answer::Later(_) => panic!("a plain handler is answered at once"),
         }
     }
 
     fn text(app: &App, method: &str, target: &str) -> (u16, String) {
-        let (status, _, mut body) = answer(app, method, target).into_parts();
-        (status.as_u16(), String::from_utf8(body.whole().unwrap().to_vec()).unwrap())
+        let mut response = answer(app, method, target);
+        (
+            response.status().as_u16(),
+            String::from_utf8(response.body_mut().whole().unwrap().to_vec()).unwrap(),
+        )
     }
 
     fn app() -> App {
@@ -253,8 +258,7 @@ mod tests {
         assert_eq!(text(&app, "HEAD", "/a/b").0, 200);
         let refused = answer(&app, "DELETE", "/a/b");
         assert_eq!(refused.status(), 405);
-        let (_, headers, _) = refused.into_parts();
-        assert!(headers.contains(&(Bytes::from("Allow"), Bytes::from("GET, POST, HEAD"))));
+        assert!(refused.headers().contains(&(Bytes::from("Allow"), Bytes::from("GET, POST, HEAD"))));
     }
 
     #[test]

@@ -19,11 +19,11 @@ use std::rc::Rc;
 pub trait Handler<M>: 'static {
     /// Answers a request.
     #[doc(hidden)]
-    fn handle(this: &Rc<Self>, request: Request) -> Answer;
+    fn handle(this: &Rc<Self>, request: &mut Request) -> Answer;
 }
 
 /// A handler of any kind, its type forgotten.
-pub(super) type Endpoint = Box<dyn Fn(Request) -> Answer>;
+pub(super) type Endpoint = Box<dyn Fn(&mut Request) -> Answer>;
 
 pub(super) fn endpoint<M, H: Handler<M>>(handler: H) -> Endpoint {
     let handler = Rc::new(handler);
@@ -43,20 +43,18 @@ macro_rules! handlers {
             R: IntoResponse + 'static,
             $($argument: FromRequest + 'static,)*
         {
-            fn handle(this: &Rc<Self>, mut request: Request) -> Answer {
-                if (false $(|| $argument::NEEDS_BODY)*) {
-                    if let Some(collecting) = collect(&mut request) {
-                        let this = Rc::clone(this);
-                        return Answer::Later(Box::pin(async move {
-                            if let Err(error) = collecting.finish(&mut request).await {
-                                return error.into_response();
-                            }
-                            handlers!(@arguments request identity, $($argument)*);
-                            this($($argument),*).into_response()
-                        }));
-                    }
+            fn handle(this: &Rc<Self>, request: &mut Request) -> Answer {
+                if (false $(|| $argument::NEEDS_BODY)*) && must_wait_for_body(request) {
+                    let (this, mut request) = (Rc::clone(this), request.take());
+                    return Answer::Later(Box::pin(async move {
+                        if let Err(error) = collect_body(&mut request).await {
+                            return error.into_response();
+                        }
+                        handlers!(@arguments &mut request, identity, $($argument)*);
+                        this($($argument),*).into_response()
+                    }));
                 }
-                handlers!(@arguments request Answer::Ready, $($argument)*);
+                handlers!(@arguments request, Answer::Ready, $($argument)*);
                 Answer::Ready(this($($argument),*).into_response())
             }
         }
@@ -67,32 +65,31 @@ macro_rules! handlers {
             R: IntoResponse + 'static,
             $($argument: FromRequest + 'static,)*
         {
-            fn handle(this: &Rc<Self>, mut request: Request) -> Answer {
+            fn handle(this: &Rc<Self>, request: &mut Request) -> Answer {
                 let this = Rc::clone(this);
-                let collecting = match false $(|| $argument::NEEDS_BODY)* {
-                    true => collect(&mut request),
-                    false => None,
-                };
-                Answer::Later(Box::pin(async move {
-                    if let Some(collecting) = collecting
-                        && let Err(error) = collecting.finish(&mut request).await
-                    {
-                        return error.into_response();
-                    }
-                    let answering = {
-                        handlers!(@arguments request identity, $($argument)*);
-                        this($($argument),*)
-                    };
-                    drop(request);
-                    answering.await.into_response()
-                }))
+                if (false $(|| $argument::NEEDS_BODY)*) && must_wait_for_body(request) {
+                    let mut request = request.take();
+                    return Answer::Later(Box::pin(async move {
+                        let answering = {
+                            if let Err(error) = collect_body(&mut request).await {
+                                return error.into_response();
+                            }
+                            handlers!(@arguments &mut request, identity, $($argument)*);
+                            this($($argument),*)
+                        };
+                        drop(request);
+                        answering.await.into_response()
+                    }));
+                }
+                handlers!(@arguments request, Answer::Ready, $($argument)*);
+                Answer::Later(Box::pin(async move { this($($argument),*).await.into_response() }))
             }
         }
     };
-    (@arguments $request:ident $answer:path, $($argument:ident)*) => {
+    (@arguments $request:expr, $answer:path, $($argument:ident)*) => {
         $(
             #[allow(non_snake_case, reason = "each argument is named after its type parameter")]
-            let $argument = match $argument::from_request(&mut $request) {
+            let $argument = match $argument::from_request($request) {
                 Ok(argument) => argument,
                 Err(error) => return $answer(error.into_response()),
             };
@@ -110,22 +107,15 @@ handlers!(T1 T2 T3 T4 T5 T6);
 handlers!(T1 T2 T3 T4 T5 T6 T7);
 handlers!(T1 T2 T3 T4 T5 T6 T7 T8);
 
-/// A body on its way into memory.
-struct Collecting {
-    limit: usize,
+/// Whether a body is to be collected that is not all here, or is longer than may be collected.
+fn must_wait_for_body(request: &mut Request) -> bool {
+    let limit = request.buffered_body_bytes() as u64;
+    let body = request.body_mut();
+    !body.is_whole() || body.length().is_none_or(|length| length > limit)
 }
 
-/// Whether the body must be waited for, or is too long: then how to collect it.
-fn collect(request: &mut Request) -> Option<Collecting> {
-    let limit = request.buffered_body_bytes();
-    let fits = request.body_mut().length().is_some_and(|length| length <= limit as u64);
-    (!fits || !request.body_mut().is_whole()).then_some(Collecting { limit })
-}
-
-impl Collecting {
-    async fn finish(self, request: &mut Request) -> Result<()> {
-        let body = std::mem::take(request.body_mut());
-        *request.body_mut() = body.bytes(self.limit).await?.into();
-        Ok(())
-    }
+async fn collect_body(request: &mut Request) -> Result<()> {
+    let (limit, body) = (request.buffered_body_bytes(), std::mem::take(request.body_mut()));
+    *request.body_mut() = body.bytes(limit).await?.into();
+    Ok(())
 }

@@ -151,13 +151,16 @@ impl Connection {
 
     /// Answers what has arrived, as far as that goes without waiting.
     fn answer_arrived(&mut self) -> Next {
+        let worker = Rc::clone(&self.admission.0);
+        let origin = Origin { peer: self.peer, buffered_body_bytes: worker.limits.buffered_body_bytes };
+        // One place for all requests of the batch.
+        let mut request = Request::new(origin);
         loop {
             if self.out.len() >= BATCH {
                 return Next::Flush;
             }
-            let worker = Rc::clone(&self.admission.0);
-            let (head, incoming) = match self.http.next_request(&worker.limits) {
-                Ok(Some(request)) => request,
+            let incoming = match self.http.next_request(&worker.limits, request.head_mut()) {
+                Ok(Some(incoming)) => incoming,
                 Ok(None) => match self.stream.try_receive() {
                     Some(Ok(bytes)) if !bytes.is_empty() => {
                         self.http.receive(bytes);
@@ -178,9 +181,8 @@ impl Connection {
                     (Some(sender), body)
                 }
             };
-            let origin = Origin { peer: self.peer, buffered_body_bytes: worker.limits.buffered_body_bytes };
-            let request = Request::new(head, body, origin);
-            let answer = catch_unwind(AssertUnwindSafe(|| worker.service.call(request)));
+            *request.body_mut() = body;
+            let answer = catch_unwind(AssertUnwindSafe(|| worker.service.call(&mut request)));
             match answer.unwrap_or_else(|_| Answer::Ready(panicked())) {
                 Answer::Later(answering) => return Next::Answer(answering, sender),
                 Answer::Ready(response) => match self.respond(response) {

@@ -8,7 +8,10 @@ use std::pin::Pin;
 /// What answers the requests of one core: an [`App`](crate::App), or something of one's own.
 pub trait Service: 'static {
     /// Answers a request. A panic answers 500.
-    fn call(&self, request: Request) -> Answer;
+    ///
+    /// The request stays where it was parsed, since moving it costs more than parsing it; an answer that comes
+    /// later [takes](Request::take) it along.
+    fn call(&self, request: &mut Request) -> Answer;
 }
 
 /// An answer, or the way to it.

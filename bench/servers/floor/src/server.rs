@@ -143,9 +143,12 @@ impl Server {
                 connection.partial.drain(..answered.consumed);
                 answered
             };
-            connection.closing = answered.close;
-            if connection.backlog.len() > MAX_BACKLOG {
+            let given_up = connection.backlog.len() > MAX_BACKLOG;
+            if answered.close || given_up {
                 connection.closing = true;
+                submissions.cancel(operation::RECV, slot);
+            }
+            if given_up {
                 connection.backlog.clear();
                 submissions.cancel(operation::SEND, slot);
             }
@@ -178,9 +181,7 @@ impl Server {
                 submissions.receive(slot);
             }
             if connection.answers.is_empty() {
-                if connection.closing && connection.receiving {
-                    submissions.cancel(operation::RECV, slot);
-                } else if connection.closing {
+                if connection.closing && !connection.receiving {
                     // Neither a receive nor a send is under way, so that no completion for this slot can follow.
                     *connection = Connection::default();
                     submissions.close(slot);
@@ -220,8 +221,8 @@ impl Server {
                 return;
             }
             Err(_) => {
-                // The peer is gone, and the receive will say so.
                 connection.closing = true;
+                submissions.cancel(operation::RECV, slot);
                 connection.backlog.clear();
                 connection.answers.clear();
                 self.mark_ready(slot);
