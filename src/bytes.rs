@@ -36,10 +36,27 @@ impl Bytes {
         Self(Storage::Static(bytes))
     }
 
+    /// How many bytes there are; unlike the slice's own `len` without a look at the memory.
+    #[inline]
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Storage::Static(bytes) => bytes.len(),
+            Storage::Owned { len, .. } => *len,
+            Storage::Lent { len, .. } => *len as usize,
+        }
+    }
+
+    /// Whether there are none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// A view of part of these bytes.
     ///
     /// # Panics
     /// If the range does not lie within the bytes.
+    #[inline]
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Self {
         let Range { start, end } = resolve(&range, self.len());
         let mut view = self.clone();
@@ -61,6 +78,7 @@ impl Bytes {
     ///
     /// # Panics
     /// If there are fewer.
+    #[inline]
     pub fn advance(&mut self, n: usize) {
         let len = self.len();
         assert!(n <= len, "advanced by {n} in {len} bytes");
@@ -80,6 +98,7 @@ impl Bytes {
 }
 
 /// The range's bounds as offsets into `len` bytes (`std::slice::range` is not stable yet).
+#[inline]
 fn resolve(range: &impl RangeBounds<usize>, len: usize) -> Range<usize> {
     let start = match range.start_bound() {
         Bound::Included(&start) => start,
@@ -97,6 +116,7 @@ fn resolve(range: &impl RangeBounds<usize>, len: usize) -> Range<usize> {
 
 impl Storage {
     /// Narrows a view to `len` bytes from `skip` on; the caller has checked that they are there.
+    #[inline]
     fn narrow(&mut self, skip: usize, n: usize) {
         match self {
             Storage::Static(bytes) => *bytes = &bytes[skip..skip + n],

@@ -35,8 +35,9 @@ fn is_408_and_the_end(client: &mut Client) {
 #[test]
 fn a_head_that_stops_halfway_is_408() {
     let server = Server::start(&["--head-timeout", "300ms"]);
-    let mut client = server.connect();
+    // The first head's time runs from the connection's start.
     let since = Instant::now();
+    let mut client = server.connect();
     client.send("GET /plaintext HTTP/1.1\r\nHost:");
     is_408_and_the_end(&mut client);
     in_time(since);
@@ -44,10 +45,10 @@ fn a_head_that_stops_halfway_is_408() {
 
 #[test]
 fn a_head_that_trickles_is_408() {
-    // Counted from its first byte: each further byte must not buy more time.
+    // Each further byte must not buy more time.
     let server = Server::start(&["--head-timeout", "300ms"]);
-    let mut client = server.connect();
     let since = Instant::now();
+    let mut client = server.connect();
     let mut bytes = "GET /plaintext HTTP/1.1\r\nHost: ".bytes().chain(std::iter::repeat(b'x'));
     let response = loop {
         client.send([bytes.next().expect("endless")]);

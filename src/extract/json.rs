@@ -5,7 +5,7 @@ use crate::bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::http::request::Request;
 use crate::http::respond::IntoResponse;
-use crate::http::response::Response;
+use crate::http::response::{ContentType, Response};
 use http::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,7 +45,7 @@ impl<T: DeserializeOwned> FromRequest for Json<T> {
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         match serde_json::to_vec(&self.0) {
-            Ok(text) => Response::of_type("application/json", text),
+            Ok(text) => Response::of_type(ContentType::JSON, text),
             Err(error) => Error::new("a response cannot be written as JSON").because(error).into_response(),
         }
     }

@@ -12,8 +12,7 @@ use crate::http::body::Body;
 use crate::http::headers::{Known, ResponseHeaders, list_members};
 use crate::http::limits::Limits;
 use crate::http::request::Head;
-use crate::http::respond::TEXT;
-use crate::http::response::Response;
+use crate::http::response::{ContentType, Response};
 use http::{Method, StatusCode, Version};
 
 /// A body up to this long is copied behind its head, so that both leave in one send; a longer one is sent from
@@ -99,7 +98,6 @@ impl Connection {
     ) -> Result<Option<Incoming>, Refusal> {
         debug_assert!(self.body_is_read(), "the body of the request before stands between");
         self.body = None;
-        self.skip_empty_lines();
         if self.input.is_empty() {
             return match self.unfinished.len() {
                 length if length > limits.head_bytes => {
@@ -111,8 +109,11 @@ impl Connection {
         // What cannot be parsed tells nothing of its method.
         self.answers_head = false;
         let Some(length) = parse::head(&self.input, limits, head)? else {
-            self.unfinished = self.input.to_vec();
-            self.input = Bytes::new();
+            // Empty lines before a request are ignored (RFC 9112 section 2.2), and begin none.
+            let input = std::mem::take(&mut self.input);
+            if input.iter().any(|byte| !matches!(byte, b'\r' | b'\n')) {
+                self.unfinished = input.to_vec();
+            }
             return Ok(None);
         };
         self.http_11 = head.version == Version::HTTP_11;
@@ -214,7 +215,7 @@ impl Connection {
             refusal.status.canonical_reason().unwrap_or("error"),
             refusal.reason
         );
-        let response = Response::of_type(TEXT, Body::empty()).with_status(refusal.status);
+        let response = Response::of_type(ContentType::TEXT, Body::empty()).with_status(refusal.status);
         let framing = Framing::Length(text.len() as u64);
         encode::head(preamble, &response, framing, Persistence::Close, out);
         if !self.answers_head {
@@ -235,13 +236,6 @@ impl Connection {
     /// Whether part of a head has arrived and the rest has not.
     pub(crate) fn is_mid_head(&self) -> bool {
         !self.unfinished.is_empty()
-    }
-
-    /// Empty lines before a request line are ignored (RFC 9112 section 2.2).
-    fn skip_empty_lines(&mut self) {
-        while self.input.starts_with(b"\r\n") {
-            self.input.advance(2);
-        }
     }
 
     /// Whether what is left of the request's body is worth reading only to reach the next request.

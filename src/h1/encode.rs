@@ -67,6 +67,7 @@ pub(crate) fn head(
     out: &mut Vec<u8>,
 ) {
     preamble.write(response.status(), out);
+    out.extend_from_slice(response.content_type().as_bytes());
     for (name, value) in response.headers() {
         if response.sets_ours() && Known::of(name).is_engines() {
             continue;
@@ -77,19 +78,38 @@ pub(crate) fn head(
         out.extend_from_slice(b"\r\n");
     }
     match framing {
-        Framing::Length(length) => {
-            out.extend_from_slice(b"Content-Length: ");
-            out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
-            out.extend_from_slice(b"\r\n");
+        Framing::Length(length) => content_length(length, persistence, out),
+        Framing::Chunked => {
+            out.extend_from_slice(b"Transfer-Encoding: chunked");
+            out.extend_from_slice(persistence.end_of_head());
         }
-        Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-        Framing::Bodiless | Framing::UntilClose => {}
+        // The last line's end is there already.
+        Framing::Bodiless | Framing::UntilClose => out.extend_from_slice(&persistence.end_of_head()[2..]),
     }
-    out.extend_from_slice(match persistence {
-        Persistence::Implied => b"\r\n",
-        Persistence::Close => b"Connection: close\r\n\r\n",
-        Persistence::KeepAlive => b"Connection: keep-alive\r\n\r\n",
-    });
+}
+
+/// The last lines of most heads: put together beside the buffer, since a copy of unknown length is a call.
+fn content_length(length: u64, persistence: Persistence, out: &mut Vec<u8>) {
+    const NAME: &[u8] = b"Content-Length: ";
+    // A name, 20 digits, and the longest end there is.
+    let mut lines = [0; NAME.len() + 20 + 28];
+    let mut at = 0;
+    for part in [NAME, itoa::Buffer::new().format(length).as_bytes(), persistence.end_of_head()] {
+        lines[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+    out.extend_from_slice(&lines[..at]);
+}
+
+impl Persistence {
+    /// From the end of the last field's line to the end of the head.
+    fn end_of_head(self) -> &'static [u8] {
+        match self {
+            Self::Implied => b"\r\n\r\n",
+            Self::Close => b"\r\nConnection: close\r\n\r\n",
+            Self::KeepAlive => b"\r\nConnection: keep-alive\r\n\r\n",
+        }
+    }
 }
 
 /// Frames the pieces of a streamed body.

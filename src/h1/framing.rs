@@ -87,12 +87,11 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 
 /// Exactly one Host in HTTP/1.1 (RFC 9112 section 3.2).
 fn check_host(headers: &Headers, http_11: bool) -> Result<(), Refusal> {
-    let mut hosts = headers.known(Known::Host);
-    match (hosts.next(), hosts.next()) {
-        (Some(_), None) => Ok(()),
-        (None, _) if !http_11 => Ok(()),
-        (None, _) => Err(Refusal::bad("the request has no Host")),
-        (Some(_), Some(_)) => Err(Refusal::bad("the request has more than one Host")),
+    match headers.count(Known::Host) {
+        1 => Ok(()),
+        0 if !http_11 => Ok(()),
+        0 => Err(Refusal::bad("the request has no Host")),
+        _ => Err(Refusal::bad("the request has more than one Host")),
     }
 }
 

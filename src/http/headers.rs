@@ -150,6 +150,11 @@ impl Headers {
         &self.head
     }
 
+    /// How many fields have a numbered name.
+    pub(crate) fn count(&self, known: Known) -> usize {
+        self.fields.iter().filter(|field| field.known == known).count()
+    }
+
     /// The values of all fields of a numbered name, in order.
     pub(crate) fn known(&self, known: Known) -> impl Iterator<Item = &[u8]> {
         self.fields.iter().filter(move |field| field.known == known).map(|field| self.value(*field))
@@ -173,7 +178,7 @@ impl fmt::Debug for Headers {
 }
 
 /// A response's header fields, in the order in which they were set.
-pub(crate) type ResponseHeaders = SmallVec<[(Bytes, Bytes); 2]>;
+pub(crate) type ResponseHeaders = SmallVec<[(Bytes, Bytes); 1]>;
 
 /// Whether this is a token (RFC 9110 section 5.6.2), as a field name must be.
 pub(crate) fn is_token(name: &[u8]) -> bool {

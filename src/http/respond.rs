@@ -2,13 +2,9 @@
 
 use crate::bytes::Bytes;
 use crate::error::Error;
-use crate::http::response::Response;
+use crate::http::response::{ContentType, Response};
 use http::StatusCode;
 use std::borrow::Cow;
-
-/// The content type of text.
-pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
-const OCTETS: &str = "application/octet-stream";
 
 /// Turns into a [`Response`]: what a handler returns.
 pub trait IntoResponse {
@@ -38,37 +34,37 @@ impl IntoResponse for StatusCode {
 impl IntoResponse for &'static str {
     #[inline]
     fn into_response(self) -> Response {
-        Response::of_type(TEXT, self)
+        Response::of_type(ContentType::TEXT, self)
     }
 }
 
 impl IntoResponse for String {
     fn into_response(self) -> Response {
-        Response::of_type(TEXT, self)
+        Response::of_type(ContentType::TEXT, self)
     }
 }
 
 impl IntoResponse for Cow<'static, str> {
     fn into_response(self) -> Response {
-        Response::of_type(TEXT, self)
+        Response::of_type(ContentType::TEXT, self)
     }
 }
 
 impl IntoResponse for Vec<u8> {
     fn into_response(self) -> Response {
-        Response::of_type(OCTETS, self)
+        Response::of_type(ContentType::OCTETS, self)
     }
 }
 
 impl IntoResponse for &'static [u8] {
     fn into_response(self) -> Response {
-        Response::of_type(OCTETS, self)
+        Response::of_type(ContentType::OCTETS, self)
     }
 }
 
 impl IntoResponse for Bytes {
     fn into_response(self) -> Response {
-        Response::of_type(OCTETS, self)
+        Response::of_type(ContentType::OCTETS, self)
     }
 }
 

@@ -16,16 +16,34 @@ use http::StatusCode;
 #[derive(Debug)]
 pub struct Response {
     status: StatusCode,
+    content_type: ContentType,
     headers: ResponseHeaders,
     /// Whether the handler set a field that is the engine's own to send.
     sets_ours: bool,
     body: Body,
 }
 
+/// The content type that follows from what a handler returned: a whole field line, since that is one copy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ContentType(&'static str);
+
+impl ContentType {
+    const NONE: Self = Self("");
+    pub(crate) const TEXT: Self = Self("Content-Type: text/plain; charset=utf-8\r\n");
+    pub(crate) const OCTETS: Self = Self("Content-Type: application/octet-stream\r\n");
+    pub(crate) const JSON: Self = Self("Content-Type: application/json\r\n");
+}
+
 impl Response {
     /// A response with this status and nothing in it.
     pub fn new(status: StatusCode) -> Self {
-        Self { status, headers: ResponseHeaders::new(), sets_ours: false, body: Body::empty() }
+        Self {
+            status,
+            content_type: ContentType::NONE,
+            headers: ResponseHeaders::new(),
+            sets_ours: false,
+            body: Body::empty(),
+        }
     }
 
     /// Adds a header field.
@@ -50,7 +68,11 @@ impl Response {
         if !is_value(&value) {
             return Err(Error::new(format!("{value:?} cannot be the value of the header field {name:?}")));
         }
-        self.sets_ours |= Known::of(&name).is_engines();
+        match Known::of(&name) {
+            // A handler's own comes in place of the one that its body's type implied.
+            Known::ContentType => self.content_type = ContentType::NONE,
+            known => self.sets_ours |= known.is_engines(),
+        }
         self.headers.push((name, value));
         Ok(self)
     }
@@ -75,10 +97,16 @@ impl Response {
     }
 
     /// A response with a body of this content type. Both are the engine's own words, so nothing is checked.
-    pub(crate) fn of_type(content_type: &'static str, body: impl Into<Body>) -> Self {
-        let mut headers = ResponseHeaders::new();
-        headers.push((Bytes::from_static(b"Content-Type"), Bytes::from(content_type)));
-        Self { status: StatusCode::OK, headers, sets_ours: false, body: body.into() }
+    pub(crate) fn of_type(content_type: ContentType, body: impl Into<Body>) -> Self {
+        let mut response = Self::new(StatusCode::OK);
+        response.content_type = content_type;
+        response.body = body.into();
+        response
+    }
+
+    /// The content type, as a field line; empty if there is none, or the handler set its own.
+    pub(crate) fn content_type(&self) -> &'static str {
+        self.content_type.0
     }
 
     pub(crate) fn headers(&self) -> &ResponseHeaders {

@@ -173,7 +173,7 @@ impl Connection {
                     return Next::Close;
                 }
             };
-            worker.core.update_counts(|counts| counts.requests += 1);
+            worker.count_request();
             let (sender, body) = match incoming {
                 Incoming::Whole(bytes) => (None, Body::from(bytes)),
                 Incoming::Arriving(length) => {

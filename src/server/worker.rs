@@ -68,6 +68,10 @@ impl Worker {
         Rc::clone(&self.preamble.borrow())
     }
 
+    pub(super) fn count_request(&self) {
+        self.core.update_counts(|counts| counts.requests += 1);
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         self.core.phase() != Phase::Serving
     }

@@ -40,17 +40,19 @@ struct Shelf {
 }
 
 struct Buffer {
+    /// Its part of the shelf's memory.
+    memory: NonNull<[u8]>,
     id: u16,
     shelf: Rc<Shelf>,
 }
 
 impl Lender for Buffer {
     fn memory(&self) -> &[u8] {
-        let start = self.id as usize * LENGTH;
-        // SAFETY: the range lies within the memory, which is initialized and lives as long as the shelf. The
-        // kernel writes to it only while this buffer is in its ring, and it is put there only when no lease is
-        // left (`take`, `give_back`); without a lease nobody reaches this function, which `Bytes` alone calls.
-        unsafe { std::slice::from_raw_parts(self.shelf.memory.start.as_ptr().add(start), LENGTH) }
+        // SAFETY: the slice lies within the shelf's memory (`new`), which is initialized and lives as long as the
+        // shelf. The kernel writes to it only while this buffer is in its ring, and it is put there only when no
+        // lease is left (`take`, `give_back`); without a lease nobody reaches this function, which `Bytes` alone
+        // calls.
+        unsafe { self.memory.as_ref() }
     }
 
     fn returned(&self) {
@@ -73,7 +75,13 @@ impl Buffers {
         unsafe {
             ring.submitter().register_buf_ring_with_flags(entries.start.as_ptr() as u64, COUNT, GROUP, 0)?;
         }
-        let all = (0..COUNT).map(|id| Rc::new(Buffer { id, shelf: Rc::clone(&shelf) })).collect();
+        let buffer = |id: u16| {
+            // SAFETY: the memory holds COUNT buffers of this length.
+            let start = unsafe { shelf.memory.start.add(usize::from(id) * LENGTH) };
+            let memory = NonNull::slice_from_raw_parts(start, LENGTH);
+            Rc::new(Buffer { memory, id, shelf: Rc::clone(&shelf) })
+        };
+        let all = (0..COUNT).map(buffer).collect();
         let mut buffers = Self { entries, tail: 0, all, shelf };
         buffers.give_back();
         Ok(buffers)
