@@ -44,7 +44,8 @@ pub(crate) struct Connection {
 /// The body of a request that has just begun.
 #[derive(Debug)]
 pub(crate) enum Incoming {
-    /// All of it is here (or there is none).
+    Nothing,
+    /// All of it is here.
     Whole(Bytes),
     /// It is still to come; its length, if the head announced one.
     Arriving(Option<u64>),
@@ -121,24 +122,22 @@ impl Connection {
         let terms = framing::terms(head)?;
         self.keep_alive &= terms.keep_alive;
         self.input.advance(length);
-        let mut decoder = Decoder::new(terms.framing, limits.body_bytes)?;
-        let incoming = match terms.framing {
-            framing::Framing::Length(0) => Incoming::Whole(Bytes::new()),
-            framing::Framing::Length(length) if length <= self.input.len() as u64 => {
-                match decoder.decode(&mut self.input)? {
-                    Piece::Content(bytes) => Incoming::Whole(bytes),
-                    Piece::NeedMore | Piece::End => Incoming::Whole(Bytes::new()),
-                }
-            }
-            framing::Framing::Length(length) => Incoming::Arriving(Some(length)),
-            framing::Framing::Chunked => Incoming::Arriving(None),
-        };
-        if matches!(incoming, Incoming::Arriving(_)) {
-            // A client that has begun to send no longer waits (RFC 9110 section 10.1.1).
-            self.expects_continue = terms.expects_continue && self.input.is_empty();
-            self.body = Some(decoder);
+        self.expects_continue = false;
+        if terms.framing == framing::Framing::Length(0) {
+            return Ok(Some(Incoming::Nothing));
         }
-        Ok(Some(incoming))
+        let mut decoder = Decoder::new(terms.framing, limits.body_bytes)?;
+        if let framing::Framing::Length(length) = terms.framing
+            && length <= self.input.len() as u64
+            && let Piece::Content(bytes) = decoder.decode(&mut self.input)?
+        {
+            return Ok(Some(Incoming::Whole(bytes)));
+        }
+        // A client that has begun to send no longer waits (RFC 9110 section 10.1.1).
+        self.expects_continue = terms.expects_continue && self.input.is_empty();
+        let length = decoder.left();
+        self.body = Some(decoder);
+        Ok(Some(Incoming::Arriving(length)))
     }
 
     /// The next piece of the current request's body.

@@ -48,9 +48,6 @@ pub(crate) fn head(input: &Bytes, limits: &Limits, head: &mut Head) -> Result<Op
     if target.len() > limits.target_bytes {
         return Err(TARGET_TOO_LONG);
     }
-    if !target.is_ascii() {
-        return Err(Refusal::bad("the request target holds bytes that must be percent-encoded"));
-    }
     let base = bytes.as_ptr() as usize;
     // `length` is at most `head_bytes`, and that at most 65,535.
     let at = |part: &[u8]| (part.as_ptr() as usize - base) as u16;
@@ -58,7 +55,7 @@ pub(crate) fn head(input: &Bytes, limits: &Limits, head: &mut Head) -> Result<Op
     head.version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
     let start = at(target.as_bytes());
     head.target = start..start + target.len() as u16;
-    let path = path(target);
+    let path = path(target)?;
     head.path = start + path.start..start + path.end;
     head.headers.begin(input.slice(..length));
     for field in request.headers.iter() {
@@ -76,8 +73,18 @@ pub(crate) fn head(input: &Bytes, limits: &Limits, head: &mut Head) -> Result<Op
 
 /// Where the path lies in a target. In absolute form (RFC 9112 section 3.2.2) it begins at the first slash after
 /// the authority.
-fn path(target: &str) -> Range<u16> {
-    let end = target.bytes().position(|byte| byte == b'?').unwrap_or(target.len());
+fn path(target: &str) -> Result<Range<u16>, Refusal> {
+    let (mut all, mut end) = (0, target.len());
+    // One pass for both questions: targets are short, and most have no query.
+    for (at, byte) in target.bytes().enumerate() {
+        all |= byte;
+        if byte == b'?' && end == target.len() {
+            end = at;
+        }
+    }
+    if !all.is_ascii() {
+        return Err(Refusal::bad("the request target holds bytes that must be percent-encoded"));
+    }
     let start = match target.as_bytes().first() {
         Some(b'/') => 0,
         _ => target[..end].find("://").map_or(0, |scheme| {
@@ -85,7 +92,7 @@ fn path(target: &str) -> Range<u16> {
             target[authority..end].find('/').map_or(end, |slash| authority + slash)
         }),
     };
-    start as u16..end as u16
+    Ok(start as u16..end as u16)
 }
 
 /// Whether a head that is still incomplete has already outgrown its limits, and which.
@@ -172,7 +179,7 @@ mod tests {
             ("*", "*"),
             ("x:80", "x:80"),
         ] {
-            let found = path(target);
+            let found = path(target).unwrap();
             assert_eq!(&target[found.start as usize..found.end as usize], expected, "{target}");
         }
     }

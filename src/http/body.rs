@@ -103,6 +103,11 @@ impl Body {
         }
     }
 
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self.0, Content::Empty)
+    }
+
     /// Whether all of it is here.
     pub(crate) fn is_whole(&self) -> bool {
         matches!(self.0, Content::Empty | Content::Whole(_))

@@ -51,7 +51,10 @@ impl Known {
             17 => (Self::TransferEncoding, b"transfer-encoding"),
             _ => return Self::Other,
         };
-        if name.eq_ignore_ascii_case(spelled) { known } else { Self::Other }
+        // With bit 5 set an upper-case letter is its lower-case one. Of the other bytes that a token may hold none
+        // becomes a letter or a hyphen that was not one before.
+        let same = name.iter().zip(spelled).all(|(byte, letter)| byte | 0x20 == *letter);
+        if same { known } else { Self::Other }
     }
 }
 

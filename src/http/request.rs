@@ -122,6 +122,20 @@ impl Request {
         self.head.path.clone()
     }
 
+    pub(crate) fn path_bytes(&self) -> &[u8] {
+        let Range { start, end } = self.head.path;
+        &self.head.headers.head()[start as usize..end as usize]
+    }
+
+    /// The body that has arrived with the head. Mostly there is none, and was none before.
+    pub(crate) fn set_body(&mut self, body: Option<Body>) {
+        if let Some(body) = body {
+            self.body = body;
+        } else if !self.body.is_empty() {
+            self.body = Body::empty();
+        }
+    }
+
     fn text(&self, range: &Range<u16>) -> &str {
         let head: &Bytes = self.head.headers.head();
         // The parser admits only ASCII into a target.

@@ -6,7 +6,7 @@ use crate::http::request::Request;
 use crate::http::respond::{IntoResponse, plain_status};
 use crate::server::{Answer, Service};
 use http::{Method, StatusCode};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
 /// An application: routes and their handlers.
@@ -25,13 +25,17 @@ use std::rc::Rc;
 /// ```
 #[derive(Default)]
 pub struct App {
-    paths: matchit::Router<usize>,
     routes: Vec<Route>,
-    by_path: HashMap<String, usize>,
+    /// Every path as it was written: where one is registered again, and where a literal one is found at once.
+    by_path: FxHashMap<Box<[u8]>, usize>,
+    /// All paths, for those with `{name}` segments.
+    patterns: matchit::Router<usize>,
     fallback: Option<Endpoint>,
 }
 
 struct Route {
+    /// Its path has no braces.
+    is_literal: bool,
     /// The names of its `{name}` segments, in order.
     names: Vec<Rc<str>>,
     methods: Vec<(Method, Endpoint)>,
@@ -98,13 +102,14 @@ impl App {
     #[track_caller]
     fn route_of(&mut self, path: &str) -> &mut Route {
         let next = self.routes.len();
-        let index = *self.by_path.entry(path.to_owned()).or_insert(next);
+        let index = *self.by_path.entry(path.as_bytes().into()).or_insert(next);
         if index == next {
             assert!(path.starts_with('/'), "the path {path:?} does not begin with a slash");
-            if let Err(error) = self.paths.insert(path, index) {
+            if let Err(error) = self.patterns.insert(path, index) {
                 panic!("the path {path:?} cannot be routed: {error}");
             }
             self.routes.push(Route {
+                is_literal: !path.contains(['{', '}']),
                 names: names(path),
                 methods: Vec::new(),
                 any: None,
@@ -115,13 +120,18 @@ impl App {
     }
 
     fn find(&self, request: &mut Request) -> Option<&Route> {
+        request.params_mut().clear();
+        // A path with braces matches others, and not itself.
+        if let Some(index) = self.by_path.get(request.path_bytes())
+            && self.routes[*index].is_literal
+        {
+            return Some(&self.routes[*index]);
+        }
         let range = request.path_range();
         let path = request.path();
-        let found = self.paths.at(path).ok()?;
+        let found = self.patterns.at(path).ok()?;
         let route = &self.routes[*found.value];
-        if route.names.is_empty() {
-            request.params_mut().clear();
-        } else {
+        if !route.names.is_empty() {
             let base = path.as_ptr() as usize;
             let params = found
                 .params
@@ -200,7 +210,7 @@ mod tests {
         connection.receive(format!("{method} {target} HTTP/1.1\r\nHost: x\r\n\r\n").into());
         let mut request = Request::new(Origin { peer: None, buffered_body_bytes: 1024 });
         let incoming = connection.next_request(&Limits::default(), request.head_mut()).unwrap().unwrap();
-        assert!(matches!(incoming, Incoming::Whole(_)));
+        assert!(matches!(incoming, Incoming::Nothing));
         request
     }
 
@@ -236,6 +246,7 @@ mod tests {
             ("/", "root"),
             ("/?a=b", "root"),
             ("/a/b", "literal"),
+            ("/a/{x}", "{x}"),
             ("/a/c", "c"),
             ("/a/c%20d%2Fe?x=/y", "c d/e"),
             ("/files/x/y", "x/y"),

@@ -175,13 +175,14 @@ impl Connection {
             };
             worker.count_request();
             let (sender, body) = match incoming {
-                Incoming::Whole(bytes) => (None, Body::from(bytes)),
+                Incoming::Nothing => (None, None),
+                Incoming::Whole(bytes) => (None, Some(Body::from(bytes))),
                 Incoming::Arriving(length) => {
                     let (sender, body) = Body::arriving(length);
-                    (Some(sender), body)
+                    (Some(sender), Some(body))
                 }
             };
-            *request.body_mut() = body;
+            request.set_body(body);
             let answer = catch_unwind(AssertUnwindSafe(|| worker.service.call(&mut request)));
             match answer.unwrap_or_else(|_| Answer::Ready(panicked())) {
                 Answer::Later(answering) => return Next::Answer(answering, sender),
