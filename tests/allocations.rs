@@ -44,6 +44,7 @@ fn allocations(client: &mut Client) -> u64 {
 
 #[test]
 fn a_keep_alive_request_to_a_plain_handler_allocates_nothing() {
+    const ROUNDS: u64 = 200;
     let server = Embedded::start(|_core| {
         App::new()
             .get("/plaintext", || "Hello, World!")
@@ -73,7 +74,6 @@ fn a_keep_alive_request_to_a_plain_handler_allocates_nothing() {
     };
     assert!(between > 0, "the counter counts: the answer that carries the count is itself a String");
     let before = allocations(&mut clients[0]);
-    const ROUNDS: u64 = 200;
     (0..ROUNDS).for_each(|_| round(&mut clients));
     let spent = allocations(&mut clients[0]) - before - between;
     let requests = ROUNDS * 8 * 19;

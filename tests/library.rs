@@ -9,7 +9,9 @@ use kiang::{Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use support::{Client, Embedded, End, ms};
 
@@ -28,15 +30,14 @@ fn post(path: &str, content_type: &str, body: &str) -> String {
 
 #[test]
 fn the_readmes_example_is_the_one_that_compiles_and_answers_as_it_says() {
-    let readme = include_str!("../README.md");
-    let example = include_str!("../examples/hello.rs");
-    assert!(readme.contains(&format!("```rust,no_run\n{example}```")), "README.md shows examples/hello.rs");
-
     #[derive(Serialize)]
     struct Greeting {
         message: String,
         answered_by_this_core: u64,
     }
+    let readme = include_str!("../README.md");
+    let example = include_str!("../examples/hello.rs");
+    assert!(readme.contains(&format!("```rust,no_run\n{example}```")), "README.md shows examples/hello.rs");
     let server = Embedded::start(|_core| {
         let answered = Rc::new(Cell::new(0));
         App::new().get("/plaintext", || "Hello, World!").get(
@@ -179,6 +180,7 @@ fn a_body_that_is_collected_is_bounded_and_one_that_is_streamed_is_not_held() {
 
 #[test]
 fn a_handler_that_reads_slowly_stops_the_peer() {
+    const LENGTH: usize = 60 << 20;
     let server = Embedded::start(|core| {
         App::new().post("/slow", move |mut body: Body| {
             let core = core.clone();
@@ -196,7 +198,6 @@ fn a_handler_that_reads_slowly_stops_the_peer() {
             }
         })
     });
-    const LENGTH: usize = 60 << 20;
     let mut client = server.connect();
     client.send(format!("POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: {LENGTH}\r\n\r\n"));
     // While the handler takes ten pieces in a second, only what fits in the socket's buffers can be written.
@@ -214,18 +215,18 @@ fn a_handler_that_reads_slowly_stops_the_peer() {
     assert_eq!(client.response().text(), LENGTH.to_string(), "and then all of it arrives");
 }
 
+struct Pieces(std::slice::Iter<'static, &'static str>);
+
+impl futures_core::Stream for Pieces {
+    type Item = kiang::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(self.0.next().map(|piece| Ok(Bytes::from(*piece))))
+    }
+}
+
 /// A stream of these pieces.
 fn pieces(pieces: &'static [&'static str]) -> Body {
-    struct Pieces(std::slice::Iter<'static, &'static str>);
-    impl futures_core::Stream for Pieces {
-        type Item = kiang::Result<Bytes>;
-        fn poll_next(
-            mut self: std::pin::Pin<&mut Self>,
-            _: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<Self::Item>> {
-            std::task::Poll::Ready(self.0.next().map(|piece| Ok(Bytes::from(*piece))))
-        }
-    }
     Body::stream(Pieces(pieces.iter()))
 }
 

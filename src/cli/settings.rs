@@ -187,6 +187,7 @@ impl Config {
         if let Some(addr) = self.bind.iter().find(|addr| twice(addr)) {
             return Err(format!("`bind` names {addr} twice"));
         }
+        self.cores.cpus().map_err(|error| format!("`cores`: {error}"))?;
         if self.limits.head_bytes > Limits::MOST_HEAD_BYTES {
             return Err(format!(
                 "`max-head` is {} bytes, but at most {} are possible",

@@ -55,7 +55,7 @@ impl Cores {
     fn choose(&self, available: &[usize]) -> Result<Vec<usize>> {
         let there_are = || {
             let list: Vec<_> = available.iter().map(usize::to_string).collect();
-            format!("this process may use {} ({})", list.len(), list.join(","))
+            format!("this process may use these: {}", list.join(","))
         };
         match &self.0 {
             Choice::All => Ok(available.to_vec()),
@@ -152,6 +152,6 @@ mod tests {
     #[test]
     fn an_error_names_what_there_is() {
         let error = "7-7".parse::<Cores>().unwrap().choose(&[0, 1]).unwrap_err().to_string();
-        assert!(error.contains("processor 7") && error.contains("2 (0,1)"), "{error}");
+        assert!(error.contains("processor 7") && error.contains("these: 0,1"), "{error}");
     }
 }

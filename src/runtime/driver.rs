@@ -44,7 +44,7 @@ pub(super) async fn drive(core: &Core, parking: &Parking) -> io::Result<()> {
 async fn sleep(core: &Core, parking: &Parking) -> io::Result<()> {
     if let Some(deadline) = core.next_deadline() {
         let left = deadline.saturating_sub(core.clock().millis()).max(1);
-        core.ring().set_alarm(Duration::from_millis(left));
+        core.ring().set_alarm(deadline, Duration::from_millis(left));
     }
     Parking::set_signals(&mut core.ring(), true);
     // What completed before the signals were on has sent none: look once more.

@@ -171,7 +171,8 @@ impl Timer {
     /// Sets the deadline so far from now, in place of any before it.
     pub(crate) fn set(&self, after: Duration) {
         let after = u64::try_from(after.as_millis()).unwrap_or(NEVER).max(1);
-        // One more, since the current millisecond has begun: a deadline is never early.
+        // One more, since the current millisecond has begun: a deadline is early by no more than the clock is
+        // behind, which is about a millisecond unless a handler holds the core.
         let deadline = self.core.clock().millis().saturating_add(after).saturating_add(1);
         wheel(&self.core).borrow_mut().set(self.key, deadline.min(NEVER - 1));
     }

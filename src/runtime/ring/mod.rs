@@ -65,6 +65,8 @@ pub(crate) struct Ring {
 /// The one wake-up that a sleeping core asks for itself: its next deadline.
 struct Alarm {
     armed: bool,
+    /// When it comes at the latest, in the clock's milliseconds.
+    at: u64,
     after: Box<types::Timespec>,
 }
 
@@ -132,7 +134,7 @@ impl Ring {
             bell_rang: false,
             bell: bell.as_raw_fd(),
             bell_bytes: Box::new([0; 8]),
-            alarm: Alarm { armed: false, after: Box::new(types::Timespec::new()) },
+            alarm: Alarm { armed: false, at: 0, after: Box::new(types::Timespec::new()) },
         };
         ring.listen_for_bell();
         Ok(ring)
@@ -172,8 +174,13 @@ impl Ring {
         self.bell_rang
     }
 
-    /// Has something complete after this time, so that a sleeping core wakes.
-    pub(super) fn set_alarm(&mut self, after: Duration) {
+    /// Has something complete after this time, so that a sleeping core wakes. An alarm that comes earlier is left
+    /// alone: setting it anew would itself complete, and so keep the core from its sleep for ever.
+    pub(super) fn set_alarm(&mut self, at: u64, after: Duration) {
+        if self.alarm.armed && self.alarm.at <= at {
+            return;
+        }
+        self.alarm.at = at;
         *self.alarm.after = types::Timespec::from(after);
         let after = &raw const *self.alarm.after;
         if self.alarm.armed {
