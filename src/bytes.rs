@@ -64,12 +64,28 @@ impl Bytes {
         view
     }
 
+    /// A view of the first `n` bytes.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    #[inline]
+    pub(crate) fn prefix(&self, n: usize) -> Self {
+        assert!(n <= self.len(), "the first {n} of {} bytes", self.len());
+        let mut view = self.clone();
+        match &mut view.0 {
+            Storage::Static(bytes) => *bytes = &bytes[..n],
+            Storage::Owned { len, .. } => *len = n,
+            Storage::Lent { len, .. } => *len = n as u32,
+        }
+        view
+    }
+
     /// Splits off and returns the first `n` bytes; keeps the rest.
     ///
     /// # Panics
     /// If there are fewer.
     pub fn split_to(&mut self, n: usize) -> Self {
-        let first = self.slice(..n);
+        let first = self.prefix(n);
         self.advance(n);
         first
     }

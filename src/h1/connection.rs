@@ -160,7 +160,7 @@ impl Connection {
     /// `keep_alive` is the server's own word: false while it drains.
     pub(crate) fn respond(
         &mut self,
-        mut response: Response,
+        response: &mut Response,
         keep_alive: bool,
         preamble: &Preamble,
         out: &mut Vec<u8>,
@@ -190,7 +190,7 @@ impl Connection {
             (true, true) => Persistence::Implied,
             (true, false) => Persistence::KeepAlive,
         };
-        encode::head(preamble, &response, framing, persistence, out);
+        encode::head(preamble, response, framing, persistence, out);
         if bodiless || self.answers_head {
             return Ok(Rest::Nothing);
         }

@@ -41,15 +41,14 @@ fn framing(headers: &Headers, http_11: bool) -> Result<Framing, Refusal> {
     if !headers.has_any(&[Known::TransferEncoding, Known::ContentLength]) {
         return Ok(Framing::Length(0));
     }
-    let mut codings = headers.known(Known::TransferEncoding);
-    let Some(coding) = codings.next() else { return length(headers) };
+    let Some(coding) = headers.known(Known::TransferEncoding).next() else { return length(headers) };
     if !http_11 {
         return Err(Refusal::bad("Transfer-Encoding has no meaning in HTTP/1.0"));
     }
-    if headers.known(Known::ContentLength).next().is_some() {
+    if headers.has_any(&[Known::ContentLength]) {
         return Err(Refusal::bad("the request has both Content-Length and Transfer-Encoding"));
     }
-    if codings.next().is_some() {
+    if headers.repeats(Known::TransferEncoding) {
         return Err(Refusal::bad("the request has more than one Transfer-Encoding"));
     }
     if coding.eq_ignore_ascii_case(b"chunked") {
@@ -66,9 +65,8 @@ fn framing(headers: &Headers, http_11: bool) -> Result<Framing, Refusal> {
 }
 
 fn length(headers: &Headers) -> Result<Framing, Refusal> {
-    let mut lengths = headers.known(Known::ContentLength);
-    let Some(value) = lengths.next() else { return Ok(Framing::Length(0)) };
-    if lengths.next().is_some() {
+    let Some(value) = headers.known(Known::ContentLength).next() else { return Ok(Framing::Length(0)) };
+    if headers.repeats(Known::ContentLength) {
         return Err(Refusal::bad("the request has more than one Content-Length"));
     }
     decimal(value).map(Framing::Length).ok_or(Refusal::bad("Content-Length is not a number of bytes"))
@@ -87,12 +85,13 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 
 /// Exactly one Host in HTTP/1.1 (RFC 9112 section 3.2).
 fn check_host(headers: &Headers, http_11: bool) -> Result<(), Refusal> {
-    match headers.count(Known::Host) {
-        1 => Ok(()),
-        0 if !http_11 => Ok(()),
-        0 => Err(Refusal::bad("the request has no Host")),
-        _ => Err(Refusal::bad("the request has more than one Host")),
+    if headers.repeats(Known::Host) {
+        return Err(Refusal::bad("the request has more than one Host"));
     }
+    if http_11 && !headers.has_any(&[Known::Host]) {
+        return Err(Refusal::bad("the request has no Host"));
+    }
+    Ok(())
 }
 
 /// RFC 9112 section 9.3: `close` ends it; 1.1 persists by default, 1.0 if it says `keep-alive`.

@@ -57,7 +57,7 @@ pub(crate) fn head(input: &Bytes, limits: &Limits, head: &mut Head) -> Result<Op
     head.target = start..start + target.len() as u16;
     let path = path(target)?;
     head.path = start + path.start..start + path.end;
-    head.headers.begin(input.slice(..length));
+    head.headers.begin(input.prefix(length));
     for field in request.headers.iter() {
         let name = field.name.as_bytes();
         head.headers.push(Field {
@@ -74,15 +74,8 @@ pub(crate) fn head(input: &Bytes, limits: &Limits, head: &mut Head) -> Result<Op
 /// Where the path lies in a target. In absolute form (RFC 9112 section 3.2.2) it begins at the first slash after
 /// the authority.
 fn path(target: &str) -> Result<Range<u16>, Refusal> {
-    let (mut all, mut end) = (0, target.len());
-    // One pass for both questions: targets are short, and most have no query.
-    for (at, byte) in target.bytes().enumerate() {
-        all |= byte;
-        if byte == b'?' && end == target.len() {
-            end = at;
-        }
-    }
-    if !all.is_ascii() {
+    let end = target.bytes().position(|byte| byte == b'?').unwrap_or(target.len());
+    if !target.is_ascii() {
         return Err(Refusal::bad("the request target holds bytes that must be percent-encoded"));
     }
     let start = match target.as_bytes().first() {
@@ -106,6 +99,7 @@ fn refuse_if_too_long(bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
     if bytes.len() > limits.head_bytes { Err(HEAD_TOO_LONG) } else { Ok(()) }
 }
 
+#[inline]
 fn parse_method(method: &str) -> Result<Method, Refusal> {
     match method {
         "GET" => Ok(Method::GET),

@@ -89,8 +89,9 @@ type Fields = SmallVec<[Field; 16]>;
 pub struct Headers {
     head: Bytes,
     fields: Fields,
-    /// A bit for each numbered name that occurs.
+    /// A bit for each numbered name that occurs, and for each that occurs again.
     present: u16,
+    repeated: u16,
 }
 
 impl Headers {
@@ -98,11 +99,13 @@ impl Headers {
     pub(crate) fn begin(&mut self, head: Bytes) {
         self.head = head;
         self.fields.clear();
-        self.present = 0;
+        (self.present, self.repeated) = (0, 0);
     }
 
     pub(crate) fn push(&mut self, field: Field) {
-        self.present |= 1 << field.known as u16;
+        let bit = 1 << field.known as u16;
+        self.repeated |= self.present & bit;
+        self.present |= bit;
         self.fields.push(field);
     }
 
@@ -153,9 +156,9 @@ impl Headers {
         &self.head
     }
 
-    /// How many fields have a numbered name.
-    pub(crate) fn count(&self, known: Known) -> usize {
-        self.fields.iter().filter(|field| field.known == known).count()
+    /// Whether several fields have this numbered name.
+    pub(crate) fn repeats(&self, known: Known) -> bool {
+        self.repeated & (1 << known as u16) != 0
     }
 
     /// The values of all fields of a numbered name, in order.

@@ -1,4 +1,4 @@
-//! The time of one core, read from the kernel once in a turn and not once in a request.
+//! The time of one core, read from the kernel once in a beat and not once in a request.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -1,5 +1,6 @@
 //! Listening sockets: one for each core and address, all bound to the same port (`SO_REUSEPORT`, `socket(7)`).
 
+use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 use std::future::poll_fn;
@@ -71,15 +72,19 @@ impl Listener {
         }
         let handshakes = Timer::new(&self.core);
         handshakes.set(HANDSHAKE);
-        while let Some(fd) =
+        while let Some(accepted) =
             poll_fn(|cx| match self.core.ring().poll_accept(self.id, self.core.tasks(), cx) {
-                Poll::Ready(accepted) => Poll::Ready(accepted.ok()),
+                Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
                 Poll::Pending if handshakes.poll_passed(cx) => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             })
             .await
         {
-            each(Stream::new(&self.core, fd));
+            match accepted {
+                Ok(fd) => each(Stream::new(&self.core, fd)),
+                // Out of descriptors, most likely: connections that end give some back.
+                Err(_) => self.core.sleep(RETRY).await,
+            }
         }
         self.pause().await;
         let (queued, listener) = {
@@ -89,14 +94,30 @@ impl Listener {
         for fd in queued {
             each(Stream::new(&self.core, fd));
         }
-        if rustix::io::ioctl_fionbio(&listener, true).is_ok() {
-            while let Ok(fd) = accept_with(&listener, SocketFlags::CLOEXEC) {
-                each(Stream::new(&self.core, fd));
+        if rustix::io::ioctl_fionbio(&listener, true).is_err() {
+            return;
+        }
+        let mut retries = MOST_RETRIES;
+        loop {
+            match accept_with(&listener, SocketFlags::CLOEXEC) {
+                Ok(fd) => each(Stream::new(&self.core, fd)),
+                Err(Errno::AGAIN) => return,
+                Err(_) if retries > 0 => {
+                    retries -= 1;
+                    self.core.sleep(RETRY).await;
+                }
+                Err(error) => {
+                    log::warn!("connections that wait on a closing socket cannot be accepted: {error}");
+                    return;
+                }
             }
         }
     }
 }
 
+/// How long to wait when a connection cannot be accepted while the socket is closed, and how often.
+const RETRY: Duration = Duration::from_millis(10);
+const MOST_RETRIES: u32 = 200;
 /// How long a handshake that has begun may take to end up in the queue: more than a round trip to most clients.
 const HANDSHAKE: Duration = Duration::from_millis(100);
 

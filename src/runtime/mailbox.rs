@@ -61,6 +61,7 @@ impl Mailbox {
 
     /// Says that the bell was heard; must come before the messages are taken.
     pub(crate) fn heard(&self) {
-        self.rung.store(false, Ordering::SeqCst);
+        // A swap, since the messages must be looked at after it: whoever posts from now on rings again.
+        self.rung.swap(false, Ordering::AcqRel);
     }
 }

@@ -133,13 +133,12 @@ impl std::error::Error for ProbeError {}
 const CALLS: &str = "io_uring_setup, io_uring_enter and io_uring_register";
 
 /// The operations that the network ring and glommio submit.
-const NEEDED: [(u8, &str); 18] = [
+const NEEDED: [(u8, &str); 17] = [
     (opcode::Accept::CODE, "ACCEPT"),
     (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),
     (opcode::Close::CODE, "CLOSE"),
     (opcode::Connect::CODE, "CONNECT"),
     (opcode::Fsync::CODE, "FSYNC"),
-    (opcode::MsgRingData::CODE, "MSG_RING"),
     (opcode::Nop::CODE, "NOP"),
     (opcode::OpenAt::CODE, "OPENAT"),
     (opcode::PollAdd::CODE, "POLL_ADD"),

@@ -246,7 +246,8 @@ impl Wake for TaskWaker {
             _ => {
                 let waker = Arc::clone(self);
                 self.mailbox.post(move |core| {
-                    waker.posted.store(false, Ordering::Release);
+                    // A swap, since the wake-up must come after it: whoever posts from now on posts again.
+                    waker.posted.swap(false, Ordering::AcqRel);
                     core.tasks().wake(waker.id);
                 });
             }

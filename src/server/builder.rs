@@ -152,6 +152,8 @@ impl Server {
         let addrs = self.addrs();
         let (limits, deadlines, drain) = (self.limits, self.deadlines, self.drain);
         let sockets = Mutex::new(sockets_for_each(self.bound, cpus.len())?);
+        // First, so that a failure leaves nothing running.
+        let listening = if self.signals { Some(Listening::start(self.handle.clone())?) } else { None };
         let threads = runtime::launch(&cpus, move |core| {
             let own = {
                 let mut sockets = sockets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -162,7 +164,6 @@ impl Server {
             Worker::start(core, service, listeners, limits.clone(), deadlines.clone(), drain);
             Ok(())
         })?;
-        let listening = if self.signals { Some(Listening::start(self.handle.clone())?) } else { None };
         self.handle.attach(threads.mailboxes());
         if let Some(on_start) = self.on_start {
             let features = found.names;

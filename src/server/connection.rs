@@ -42,6 +42,7 @@ const HEAD_TOO_SLOW: Refusal =
     Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request's head came too slowly");
 
 /// One connection.
+#[expect(clippy::struct_excessive_bools, reason = "facts of the current exchange, independent of each other")]
 pub(super) struct Connection {
     admission: Admission,
     pub(super) stream: Stream,
@@ -54,6 +55,8 @@ pub(super) struct Connection {
     /// The body of the current request will never be whole.
     pub(super) body_failed: bool,
     answered: bool,
+    /// A handler runs: a panic is its own.
+    calls_handler: bool,
     /// The peer may still be sending when the last answer leaves.
     lingers: bool,
     peer: Option<SocketAddr>,
@@ -83,6 +86,7 @@ enum Next {
     /// The rest of a response, and of the body of the request it answers.
     Rest(Rest),
     Close,
+    Cut,
 }
 
 /// What ended the wait for input.
@@ -107,6 +111,7 @@ impl Connection {
             waits_for: Wait::FirstHead,
             body_failed: false,
             answered: false,
+            calls_handler: false,
             lingers: false,
             peer,
         }
@@ -135,12 +140,13 @@ impl Connection {
                 }
                 Next::Flush => self.flush().await?,
                 Next::Answer(answering, sender) => {
-                    let response = self.await_answer(answering, sender).await?;
-                    let rest = self.respond(response);
+                    let mut response = self.await_answer(answering, sender).await?;
+                    let rest = self.respond(&mut response);
                     self.send_rest(rest).await?;
                 }
                 Next::Rest(rest) => self.send_rest(rest).await?,
                 Next::Close => return Ok(()),
+                Next::Cut => return Err(Cut),
             }
             if !self.http.keep_alive() {
                 return Ok(());
@@ -153,8 +159,24 @@ impl Connection {
     fn answer_arrived(&mut self) -> Next {
         let worker = Rc::clone(&self.admission.0);
         let origin = Origin { peer: self.peer, buffered_body_bytes: worker.limits.buffered_body_bytes };
-        // One place for all requests of the batch.
+        // One place for all requests of the batch, and one guard around all handlers.
         let mut request = Request::new(origin);
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| self.answer_batch(&worker, &mut request))) {
+                Ok(next) => return next,
+                // It was not a handler's: nothing is known of the connection's state.
+                Err(_) if !self.calls_handler => return Next::Cut,
+                Err(_) => {
+                    self.calls_handler = false;
+                    if let Some(next) = self.answer(&mut panicked()) {
+                        return next;
+                    }
+                }
+            }
+        }
+    }
+
+    fn answer_batch(&mut self, worker: &Worker, request: &mut Request) -> Next {
         loop {
             if self.out.len() >= BATCH {
                 return Next::Flush;
@@ -183,20 +205,31 @@ impl Connection {
                 }
             };
             request.set_body(body);
-            let answer = catch_unwind(AssertUnwindSafe(|| worker.service.call(&mut request)));
-            match answer.unwrap_or_else(|_| Answer::Ready(panicked())) {
+            self.calls_handler = true;
+            let answer = worker.service.call(request);
+            self.calls_handler = false;
+            match answer {
+                Answer::Ready(mut response) => {
+                    if let Some(next) = self.answer(&mut response) {
+                        return next;
+                    }
+                }
                 Answer::Later(answering) => return Next::Answer(answering, sender),
-                Answer::Ready(response) => match self.respond(response) {
-                    Rest::Nothing if !self.http.keep_alive() => return Next::Close,
-                    Rest::Nothing if sender.is_none() => {}
-                    rest => return Next::Rest(rest),
-                },
             }
         }
     }
 
+    /// Writes a response; what is to be done before the next one, if anything is.
+    fn answer(&mut self, response: &mut Response) -> Option<Next> {
+        match self.respond(response) {
+            Rest::Nothing if !self.http.keep_alive() => Some(Next::Close),
+            Rest::Nothing if self.http.body_is_read() => None,
+            rest => Some(Next::Rest(rest)),
+        }
+    }
+
     /// Writes the head of a response, and its body if that is short.
-    fn respond(&mut self, response: Response) -> Rest {
+    fn respond(&mut self, response: &mut Response) -> Rest {
         let worker = self.worker();
         let keep_alive = !worker.is_draining() && !self.body_failed;
         let preamble = worker.preamble();
@@ -209,7 +242,9 @@ impl Connection {
             Err(error) => {
                 log::error!("a response cannot be sent: {error}");
                 // Its own body is whole and its head plain, so this one can.
-                self.http.respond(unsendable(), keep_alive, &preamble, &mut self.out).unwrap_or(Rest::Nothing)
+                self.http
+                    .respond(&mut unsendable(), keep_alive, &preamble, &mut self.out)
+                    .unwrap_or(Rest::Nothing)
             }
         }
     }

@@ -65,6 +65,8 @@ pub(crate) struct Ring {
 /// The one wake-up that a sleeping core asks for itself: its next deadline.
 struct Alarm {
     armed: bool,
+    /// Whether it has come since it was last looked at.
+    rang: bool,
     /// When it comes at the latest, in the clock's milliseconds.
     at: u64,
     after: Box<types::Timespec>,
@@ -134,7 +136,7 @@ impl Ring {
             bell_rang: false,
             bell: bell.as_raw_fd(),
             bell_bytes: Box::new([0; 8]),
-            alarm: Alarm { armed: false, at: 0, after: Box::new(types::Timespec::new()) },
+            alarm: Alarm { armed: false, rang: false, at: 0, after: Box::new(types::Timespec::new()) },
         };
         ring.listen_for_bell();
         Ok(ring)
@@ -169,14 +171,20 @@ impl Ring {
         std::mem::take(&mut self.bell_rang)
     }
 
-    /// Whether something has happened that the driver has not seen.
-    pub(super) fn has_news(&self) -> bool {
+    /// Whether it is too soon to sleep: something has happened that the driver has not seen, or waits for the
+    /// next turn to be submitted.
+    pub(super) fn has_news(&mut self) -> bool {
         self.bell_rang
+            || self.alarm.rang
+            || !self.backlog.is_empty()
+            || !self.starved.is_empty()
+            || !self.uring.submission().is_empty()
     }
 
     /// Has something complete after this time, so that a sleeping core wakes. An alarm that comes earlier is left
     /// alone: setting it anew would itself complete, and so keep the core from its sleep for ever.
     pub(super) fn set_alarm(&mut self, at: u64, after: Duration) {
+        self.alarm.rang = false;
         if self.alarm.armed && self.alarm.at <= at {
             return;
         }
@@ -274,7 +282,7 @@ impl Ring {
                     self.bell_rang = true;
                     self.listen_for_bell();
                 }
-                Op::Alarm => self.alarm.armed = false,
+                Op::Alarm => (self.alarm.armed, self.alarm.rang) = (false, true),
                 // If it failed it came too late: the alarm itself has come.
                 Op::AlarmUpdate => {}
             }

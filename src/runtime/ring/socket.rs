@@ -18,6 +18,9 @@ pub(crate) struct SocketId(pub(super) u32);
 /// that the peer's TCP window closes; it is armed again at half.
 const MOST_HELD: usize = 64 << 10;
 
+/// What a piece counts at the least, however short: it takes a buffer, or memory of its own.
+const LEAST_HELD: usize = 1 << 10;
+
 /// What is sent, kept by the ring until the kernel has done with it. Neither moves its bytes when it is moved.
 #[derive(Debug)]
 pub(crate) enum Payload {
@@ -65,7 +68,7 @@ struct Inbox {
 
 impl Inbox {
     fn push(&mut self, bytes: Bytes) {
-        self.held += bytes.len();
+        self.held += bytes.len().max(LEAST_HELD);
         match &self.first {
             None => self.first = Some(bytes),
             Some(_) => self.rest.push_back(bytes),
@@ -74,7 +77,7 @@ impl Inbox {
 
     fn pop(&mut self) -> Option<Bytes> {
         let bytes = self.first.take()?;
-        self.held -= bytes.len();
+        self.held -= bytes.len().max(LEAST_HELD);
         self.first = self.rest.pop_front();
         Some(bytes)
     }
