@@ -242,7 +242,10 @@ impl Ring {
                 self.push_for(id, cancel, Op::Cancel);
             }
             Receive::Paused if socket.inbox.held <= MOST_HELD / 2 => self.arm_receive(id),
-            Receive::Starved => self.starved.push(id),
+            Receive::Starved => {
+                self.starved.push(id);
+                self.buffers.want_more();
+            }
             _ => {}
         }
         if wake {
