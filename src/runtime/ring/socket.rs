@@ -123,9 +123,13 @@ impl Ring {
         let socket = self.socket(id);
         socket.waits_to_receive = false;
         let Some(bytes) = socket.inbox.pop() else {
-            return match socket.receive {
-                Receive::Ended(0) => Some(Ok(Bytes::new())),
-                Receive::Ended(error) => Some(Err(io::Error::from_raw_os_error(error))),
+            return match (socket.receive, socket.send_error) {
+                (Receive::Ended(0), _) => Some(Ok(Bytes::new())),
+                // A socket tells each error once. If a send was told that the peer is gone, the receive may never
+                // be, and would wait for ever.
+                (Receive::Ended(error), _) | (_, Some(error)) => {
+                    Some(Err(io::Error::from_raw_os_error(error)))
+                }
                 _ => None,
             };
         };
