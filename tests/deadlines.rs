@@ -121,6 +121,23 @@ fn an_idle_connection_is_closed_without_a_word() {
 }
 
 #[test]
+fn empty_lines_do_not_make_an_idle_connection_busy() {
+    let server = Server::start(&["--idle-timeout", "300ms", "--head-timeout", "300ms"]);
+    for requests in [0, 1] {
+        let mut client = server.connect();
+        let since = Instant::now();
+        for _ in 0..requests {
+            assert_eq!(client.get("/plaintext").status, 200);
+        }
+        while client.try_send("\r\n").is_ok() && client.end() == End::Open {
+            assert!(since.elapsed() < IN_TIME.end, "kept open by empty lines");
+            std::thread::sleep(ms(20));
+        }
+        in_time(since);
+    }
+}
+
+#[test]
 fn a_connection_in_use_is_not_idle() {
     let server = Server::start(&["--idle-timeout", "300ms", "--head-timeout", "300ms"]);
     let mut client = server.connect();

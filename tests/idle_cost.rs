@@ -40,6 +40,15 @@ fn an_idle_server_sleeps() {
 }
 
 #[test]
+fn a_server_whose_last_deadline_has_passed_sleeps() {
+    let server = Server::start(&["--idle-timeout", "200ms"]);
+    for mut client in idle_connections(&server, 10) {
+        client.closed();
+    }
+    costs_nothing(&server, "a server that has closed its last connection by itself");
+}
+
+#[test]
 fn ten_thousand_idle_connections_cost_little_and_hinder_nobody() {
     const COUNT: usize = 10_000;
     if raise_open_files() < COUNT as u64 + 200 {

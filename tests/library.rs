@@ -81,6 +81,32 @@ fn a_handler_that_panics_answers_500_and_hurts_no_other() {
 }
 
 #[test]
+fn an_interim_status_is_no_answer() {
+    let server = Embedded::start(|_core| {
+        App::new().get("/interim", || StatusCode::SWITCHING_PROTOCOLS).get("/fine", || "fine")
+    });
+    let mut client = server.connect();
+    assert_eq!(client.get("/interim").status, 500);
+    assert_eq!(client.get("/fine").text(), "fine");
+}
+
+#[test]
+fn a_handler_that_closes_the_connection_is_heard_by_a_client_that_still_sends() {
+    let server = Embedded::start(|_core| {
+        App::new().get("/", || Response::new(StatusCode::OK).header("Connection", "close").body("bye"))
+    });
+    for _ in 0..20 {
+        let mut client = server.connect();
+        // What follows meets a server that has said its last word: a reset must not overtake it.
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2000));
+        std::thread::sleep(ms(5));
+        let response = client.response();
+        assert_eq!((response.text(), response.closes()), ("bye", true));
+        assert_eq!(client.end(), End::Closed);
+    }
+}
+
+#[test]
 fn json_comes_in_and_goes_out_and_what_is_wrong_with_it_is_said() {
     let server = Embedded::start(|_core| {
         App::new().post("/events", |Json(mut event): Json<Event>| {

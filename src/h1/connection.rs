@@ -17,7 +17,7 @@ use http::{Method, StatusCode, Version};
 
 /// A body up to this long is copied behind its head, so that both leave in one send; a longer one is sent from
 /// where it lies.
-const COPIED_BODY: usize = 16 << 10;
+pub(crate) const COPIED_BODY: usize = 16 << 10;
 
 /// How much of a body that its handler did not want is read to keep the connection; more costs less to refuse.
 const SKIPPED_BODY: u64 = 64 << 10;
@@ -157,22 +157,30 @@ impl Connection {
 
     /// Writes the head of a response, and its body if that is short.
     ///
-    /// `keep_alive` is the server's own word: false while it drains.
+    /// `keep_alive` is the server's own word: false while it drains. `reads_on` says that somebody may still read
+    /// the request's body.
+    ///
+    /// # Errors
+    /// If it cannot be sent as its handler made it. Nothing is written then.
     pub(crate) fn respond(
         &mut self,
         response: &mut Response,
         keep_alive: bool,
+        reads_on: bool,
         preamble: &Preamble,
         out: &mut Vec<u8>,
     ) -> Result<Rest> {
         let status = response.status();
+        if status.is_informational() {
+            return Err(Error::new(format!("a handler answered with {status}, which is no final answer")));
+        }
         let whole = response.body_mut().whole();
         let declared = if response.sets_ours() { declared_length(response.headers())? } else { None };
         let length = match &whole {
             Some(bytes) => Some(bytes.len() as u64),
             None => response.body_mut().length().or(declared),
         };
-        let bodiless = status.is_informational() || matches!(status.as_u16(), 204 | 304);
+        let bodiless = matches!(status.as_u16(), 204 | 304);
         let framing = match length {
             _ if bodiless => Framing::Bodiless,
             // The answer to HEAD has no body, and may say how long it would be (RFC 9110 section 9.3.2).
@@ -183,13 +191,17 @@ impl Connection {
         };
         self.keep_alive &= keep_alive
             && framing != Framing::UntilClose
-            && self.can_skip_body()
+            && (reads_on || self.can_skip_body())
             && !(response.sets_ours() && closes(response.headers()));
         let persistence = match (self.keep_alive, self.http_11) {
             (false, _) => Persistence::Close,
             (true, true) => Persistence::Implied,
             (true, false) => Persistence::KeepAlive,
         };
+        // After the head of the final response it is too late.
+        if reads_on {
+            self.invite_body(out);
+        }
         encode::head(preamble, response, framing, persistence, out);
         if bodiless || self.answers_head {
             return Ok(Rest::Nothing);
@@ -238,7 +250,7 @@ impl Connection {
     }
 
     /// Whether what is left of the request's body is worth reading only to reach the next request.
-    fn can_skip_body(&self) -> bool {
+    pub(crate) fn can_skip_body(&self) -> bool {
         match &self.body {
             None => true,
             Some(body) => {

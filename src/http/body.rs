@@ -120,6 +120,7 @@ impl Body {
             pieces: RefCell::default(),
             end: RefCell::default(),
             reader: RefCell::default(),
+            feeder: RefCell::default(),
             wanted: Cell::new(false),
         });
         (Sender(Rc::clone(&channel)), Self(Content::Arriving(channel)))
@@ -151,6 +152,8 @@ struct Channel {
     pieces: RefCell<VecDeque<Bytes>>,
     end: RefCell<Option<Result<()>>>,
     reader: RefCell<Option<Waker>>,
+    /// Who brings the pieces, while nobody wants one.
+    feeder: RefCell<Option<Waker>>,
     wanted: Cell<bool>,
 }
 
@@ -163,7 +166,13 @@ impl Channel {
             // An error is told once; after it the body has ended.
             return Poll::Ready(std::mem::replace(end, Ok(())).err().map(Err));
         }
-        self.wanted.set(true);
+        if !self.wanted.replace(true) {
+            // Whoever reads may be another task than the one that brings.
+            let feeder = self.feeder.borrow_mut().take();
+            if let Some(feeder) = feeder.filter(|feeder| !feeder.will_wake(cx.waker())) {
+                feeder.wake();
+            }
+        }
         let mut reader = self.reader.borrow_mut();
         if !reader.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             *reader = Some(cx.waker().clone());
@@ -182,10 +191,22 @@ impl Channel {
 pub(crate) struct Sender(Rc<Channel>);
 
 impl Sender {
-    /// Whether somebody waits for a piece. The connection reads from the socket only then, and that is the
+    /// Ready when somebody waits for a piece. The connection reads from the socket only then, and that is the
     /// whole of the back-pressure: what is not wanted stays in the kernel, and closes the peer's window.
-    pub(crate) fn wanted(&self) -> bool {
-        self.0.wanted.get()
+    pub(crate) fn poll_wanted(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.0.wanted.get() {
+            return Poll::Ready(());
+        }
+        let mut feeder = self.0.feeder.borrow_mut();
+        if !feeder.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *feeder = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Whether anybody can still ask for a piece.
+    pub(crate) fn has_reader(&self) -> bool {
+        Rc::strong_count(&self.0) > 1
     }
 
     pub(crate) fn send(&self, piece: Bytes) {
@@ -223,11 +244,12 @@ mod tests {
     #[test]
     fn an_arriving_body_is_wanted_only_while_somebody_waits() {
         let (sender, mut body) = Body::arriving(None);
-        assert!(!sender.wanted());
+        let wanted = || sender.poll_wanted(&Context::from_waker(Waker::noop())).is_ready();
+        assert!(!wanted());
         assert!(poll(&mut body).is_pending());
-        assert!(sender.wanted());
+        assert!(wanted());
         sender.send(Bytes::from("abc"));
-        assert!(!sender.wanted());
+        assert!(!wanted());
         assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(piece))) if &piece[..] == b"abc"));
         sender.end(Ok(()));
         assert!(matches!(poll(&mut body), Poll::Ready(None)));

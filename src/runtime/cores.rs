@@ -43,13 +43,7 @@ impl Cores {
     /// # Errors
     /// If there are not as many, or one of them does not exist.
     pub fn cpus(&self) -> Result<Vec<usize>> {
-        let mut available: Vec<_> = core_affinity::get_core_ids()
-            .ok_or_else(|| Error::new("the kernel does not tell which processors this process may use"))?
-            .into_iter()
-            .map(|core| core.id)
-            .collect();
-        available.sort_unstable();
-        self.choose(&available)
+        self.choose(&available()?)
     }
 
     fn choose(&self, available: &[usize]) -> Result<Vec<usize>> {
@@ -73,6 +67,17 @@ impl Cores {
             },
         }
     }
+}
+
+/// The processors that the calling thread may use, in order.
+pub(super) fn available() -> Result<Vec<usize>> {
+    let mut available: Vec<_> = core_affinity::get_core_ids()
+        .ok_or_else(|| Error::new("the kernel does not tell which processors this process may use"))?
+        .into_iter()
+        .map(|core| core.id)
+        .collect();
+    available.sort_unstable();
+    Ok(available)
 }
 
 impl FromStr for Cores {

@@ -1,12 +1,13 @@
 //! Launches the cores: a thread each, pinned, with a glommio executor that hosts the driver.
 
-use glommio::{LocalExecutorBuilder, Placement};
+use glommio::{CpuSet, LocalExecutorBuilder, Placement, PoolPlacement};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use super::core::Core;
+use super::cores;
 use super::driver::drive;
 use super::mailbox::Mailbox;
 use super::ring::{Parking, Ring};
@@ -22,6 +23,8 @@ pub(crate) struct Threads {
 /// glommio's own preempt timer, so long that it never fires: a timer that fires between the poll that woke a
 /// task and the look at the queue lets glommio 0.9.0 sleep with a runnable task. The driver's beat does its work.
 const NEVER_PREEMPT: Duration = Duration::from_secs(3600);
+/// Threads of each core for functions that block.
+const BLOCKING_THREADS: usize = 4;
 /// Memory glommio registers for files, in bytes, its least; each core's share of `RLIMIT_MEMLOCK`.
 const FILE_MEMORY: usize = 64 << 10;
 /// Entries of glommio's own three rings.
@@ -36,6 +39,7 @@ pub(crate) fn launch(
     begin: impl Fn(&Core) -> Result<()> + Send + Sync + 'static,
 ) -> Result<Threads> {
     let mailboxes: Arc<[_]> = cpus.iter().map(|_| Mailbox::new()).collect::<io::Result<Vec<_>>>()?.into();
+    let available = cores::available()?;
     let begin = Arc::new(begin);
     let (started, starts) = channel();
     let mut threads = Threads { handles: Vec::new(), mailboxes: Arc::clone(&mailboxes) };
@@ -47,6 +51,7 @@ pub(crate) fn launch(
         let handle = LocalExecutorBuilder::new(Placement::Fixed(cpu))
             .name(&format!("kiang-{id}"))
             .preempt_timer(NEVER_PREEMPT)
+            .blocking_thread_pool_placement(anywhere(&available)?)
             .io_memory(FILE_MEMORY)
             .ring_depth(FILE_RING)
             .spawn(move || async move {
@@ -143,6 +148,14 @@ fn check_placement(cpu: usize) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(format!("the kernel did not pin a thread to processor {cpu}")))
+}
+
+/// Functions that block run wherever there is room: on the processor of the core that asked, as glommio has it
+/// when not told otherwise, they would hold up its connections.
+fn anywhere(available: &[usize]) -> Result<PoolPlacement> {
+    let online = CpuSet::online()
+        .map_err(|error| Error::new("cannot tell which processors there are").because(error.to_string()))?;
+    Ok(PoolPlacement::Fenced(BLOCKING_THREADS, online.filter(|place| available.contains(&place.cpu))))
 }
 
 fn cannot_start(cpu: usize) -> Error {

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::core::Core;
 use super::ring::{Payload, SocketId};
@@ -30,9 +31,18 @@ impl Stream {
         self.core.ring().try_receive(self.id)
     }
 
-    /// Whether the connection is broken, so that an answer would reach nobody.
-    pub(crate) fn is_broken(&self) -> bool {
-        self.core.ring().is_broken(self.id)
+    /// Ready when the connection is broken, so that an answer would reach nobody.
+    pub(crate) fn poll_broken(&self, cx: &Context<'_>) -> Poll<()> {
+        self.core.ring().poll_broken(self.id, self.core.tasks(), cx)
+    }
+
+    /// Has the connection end with a reset instead of a farewell, so that the peer cannot take what it got for the
+    /// whole (`SO_LINGER` in `socket(7)`).
+    pub(crate) fn reset_at_end(&self) {
+        if let Some(fd) = self.core.ring().socket_fd(self.id) {
+            // If it fails the connection is gone already, and the peer has seen that.
+            let _ = rustix::net::sockopt::set_socket_linger(fd, Some(Duration::ZERO));
+        }
     }
 
     /// Begins to send all of this; only when [`poll_sent`](Self::poll_sent) is ready.
@@ -71,6 +81,6 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.core.ring().abandon(self.id);
+        self.core.ring().abandon(self.id, self.core.tasks());
     }
 }

@@ -43,6 +43,10 @@ pub(crate) struct Tasks {
     next_generation: Cell<u32>,
     identity: u64,
     mailbox: Arc<Mailbox>,
+    /// Wakers that are not ours, to be woken or dropped when nothing of the core is borrowed: they run code that
+    /// we do not know.
+    foreign_due: RefCell<Vec<Waker>>,
+    foreign_done: RefCell<Vec<Waker>>,
     /// Woken when a task becomes ready while the driver sleeps.
     sleeper: RefCell<Option<Waker>>,
 }
@@ -79,6 +83,8 @@ impl Tasks {
             next_generation: Cell::new(0),
             identity: IDENTITIES.fetch_add(1, Ordering::Relaxed),
             mailbox,
+            foreign_due: RefCell::default(),
+            foreign_done: RefCell::default(),
             sleeper: RefCell::default(),
         });
         HERE.with(|here| *here.borrow_mut() = Rc::downgrade(&tasks));
@@ -137,12 +143,12 @@ impl Tasks {
         }
     }
 
-    /// Wakes whoever waits.
+    /// Wakes whoever waits. For the driver: a waker that is not ours is woken in the next [`run`](Self::run).
     pub(crate) fn notify(&self, waiter: &mut Waiter) {
         match std::mem::take(waiter) {
             Waiter::Nobody => {}
             Waiter::Task(id) => self.wake(id),
-            Waiter::Other(waker) => waker.wake(),
+            Waiter::Other(waker) => self.foreign_due.borrow_mut().push(waker),
         }
     }
 
@@ -151,15 +157,26 @@ impl Tasks {
     pub(crate) fn wait(&self, waiter: &mut Waiter, cx: &Context<'_>) {
         let waker = cx.waker();
         let polled_directly = self.current_waker.get() == Some((waker.data(), waker.vtable()));
-        *waiter = match self.current.get() {
+        let now = match self.current.get() {
             Some(id) if polled_directly => Waiter::Task(id),
+            _ if matches!(waiter, Waiter::Other(before) if before.will_wake(waker)) => return,
             _ => Waiter::Other(waker.clone()),
         };
+        self.forget(waiter);
+        *waiter = now;
+    }
+
+    /// Notes that nobody waits any more.
+    #[inline]
+    pub(crate) fn forget(&self, waiter: &mut Waiter) {
+        if let Waiter::Other(waker) = std::mem::take(waiter) {
+            self.foreign_done.borrow_mut().push(waker);
+        }
     }
 
     /// Whether any task can go on.
     pub(crate) fn any_ready(&self) -> bool {
-        !self.ready.borrow().is_empty()
+        !self.ready.borrow().is_empty() || !self.foreign_due.borrow().is_empty()
     }
 
     /// Whether any task can go on; if none can, `cx` is woken when one becomes ready.
@@ -173,9 +190,24 @@ impl Tasks {
 
     /// Runs the tasks that are ready, and those they wake, up to a bound.
     pub(crate) fn run(&self) {
+        self.settle_foreign();
         for _ in 0..BATCH {
             let Some(id) = self.ready.borrow_mut().pop_front() else { return };
             self.run_one(id);
+        }
+    }
+
+    /// Wakes the wakers that are due, and drops those that are done with. They may panic, like any code.
+    fn settle_foreign(&self) {
+        if !self.foreign_due.borrow().is_empty() {
+            for waker in self.foreign_due.take() {
+                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            }
+        }
+        if !self.foreign_done.borrow().is_empty() {
+            for waker in self.foreign_done.take() {
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(waker)));
+            }
         }
     }
 
@@ -184,6 +216,7 @@ impl Tasks {
         // Out of the borrow first: a future that is dropped may wake another.
         let slots = std::mem::take(&mut *self.slots.borrow_mut());
         drop(slots);
+        self.settle_foreign();
         self.ready.borrow_mut().clear();
     }
 

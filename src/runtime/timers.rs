@@ -58,9 +58,9 @@ impl Wheel {
         }) as u32
     }
 
-    fn remove(&mut self, key: u32) {
+    fn remove(&mut self, key: u32, tasks: &Tasks) {
         self.unfile(key);
-        self.entries.remove(key as usize);
+        tasks.forget(&mut self.entries.remove(key as usize).waiter);
     }
 
     fn set(&mut self, key: u32, deadline: u64) {
@@ -190,7 +190,7 @@ impl Timer {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        wheel(&self.core).borrow_mut().remove(self.key);
+        wheel(&self.core).borrow_mut().remove(self.key, self.core.tasks());
     }
 }
 
@@ -238,7 +238,7 @@ mod tests {
                 }
                 2 if !pending.is_empty() => {
                     let at = next(&mut seed) as usize % pending.len();
-                    wheel.remove(pending.swap_remove(at).0);
+                    wheel.remove(pending.swap_remove(at).0, &tasks);
                 }
                 _ => {
                     let earliest = pending.iter().map(|(_, deadline)| *deadline).min();
@@ -249,7 +249,7 @@ mod tests {
                         let fired = wheel.entries[*key as usize].fired;
                         assert_eq!(fired, *deadline <= now, "deadline {deadline} at {now}");
                         if fired {
-                            wheel.remove(*key);
+                            wheel.remove(*key, &tasks);
                         }
                         !fired
                     });

@@ -14,7 +14,8 @@ use super::exchange::Answering;
 use super::service::Answer;
 use super::worker::{Admission, Worker};
 use crate::bytes::Bytes;
-use crate::h1::connection::{Connection as Http, Incoming, Rest, unsendable};
+use crate::error::Error;
+use crate::h1::connection::{COPIED_BODY, Connection as Http, Incoming, Rest, unsendable};
 use crate::h1::encode::BodyEncoder;
 use crate::h1::refusal::Refusal;
 use crate::http::body::{Body, Sender};
@@ -51,9 +52,11 @@ pub(super) struct Connection {
     pub(super) out: Vec<u8>,
     pub(super) timer: Timer,
     /// What the timer stands for.
-    waits_for: Wait,
+    pub(super) waits_for: Wait,
     /// The body of the current request will never be whole.
     pub(super) body_failed: bool,
+    /// The way of the current request's body to whoever reads it, until all of it has gone there.
+    pub(super) incoming: Option<Sender>,
     answered: bool,
     /// A handler runs: a panic is its own.
     calls_handler: bool,
@@ -74,6 +77,8 @@ pub(super) enum Wait {
     Idle,
     Drain,
     Body,
+    /// For all that is left of a body that nobody wants.
+    Skip,
     Write,
 }
 
@@ -82,7 +87,7 @@ enum Next {
     /// Everything that has arrived is answered.
     Input,
     Flush,
-    Answer(Answering, Option<Sender>),
+    Answer(Answering),
     /// The rest of a response, and of the body of the request it answers.
     Rest(Rest),
     Close,
@@ -110,6 +115,7 @@ impl Connection {
             timer,
             waits_for: Wait::FirstHead,
             body_failed: false,
+            incoming: None,
             answered: false,
             calls_handler: false,
             lingers: false,
@@ -139,8 +145,8 @@ impl Connection {
                     }
                 }
                 Next::Flush => self.flush().await?,
-                Next::Answer(answering, sender) => {
-                    let mut response = self.await_answer(answering, sender).await?;
+                Next::Answer(answering) => {
+                    let mut response = self.await_answer(answering).await?;
                     let rest = self.respond(&mut response);
                     self.send_rest(rest).await?;
                 }
@@ -148,7 +154,13 @@ impl Connection {
                 Next::Close => return Ok(()),
                 Next::Cut => return Err(Cut),
             }
+            // Whoever still reads the body comes too late.
+            self.incoming = None;
             if !self.http.keep_alive() {
+                return Ok(());
+            }
+            if self.body_failed || !self.http.can_skip_body() {
+                self.lingers = true;
                 return Ok(());
             }
             self.skip_body().await?;
@@ -196,15 +208,15 @@ impl Connection {
                 }
             };
             worker.count_request();
-            let (sender, body) = match incoming {
-                Incoming::Nothing => (None, None),
-                Incoming::Whole(bytes) => (None, Some(Body::from(bytes))),
+            request.set_body(match incoming {
+                Incoming::Nothing => None,
+                Incoming::Whole(bytes) => Some(Body::from(bytes)),
                 Incoming::Arriving(length) => {
                     let (sender, body) = Body::arriving(length);
-                    (Some(sender), Some(body))
+                    self.incoming = Some(sender);
+                    Some(body)
                 }
-            };
-            request.set_body(body);
+            });
             self.calls_handler = true;
             let answer = worker.service.call(request);
             self.calls_handler = false;
@@ -214,7 +226,7 @@ impl Connection {
                         return next;
                     }
                 }
-                Answer::Later(answering) => return Next::Answer(answering, sender),
+                Answer::Later(answering) => return Next::Answer(answering),
             }
         }
     }
@@ -232,21 +244,24 @@ impl Connection {
     fn respond(&mut self, response: &mut Response) -> Rest {
         let worker = self.worker();
         let keep_alive = !worker.is_draining() && !self.body_failed;
+        let reads_on = self.incoming.as_ref().is_some_and(Sender::has_reader);
         let preamble = worker.preamble();
         self.answered = true;
         self.waits_for = Wait::Nothing;
-        self.lingers |= !keep_alive || !self.http.body_is_read();
         self.take_buffer();
-        match self.http.respond(response, keep_alive, &preamble, &mut self.out) {
+        let client_goes_on = self.http.keep_alive();
+        let rest = match self.http.respond(response, keep_alive, reads_on, &preamble, &mut self.out) {
             Ok(rest) => rest,
             Err(error) => {
                 log::error!("a response cannot be sent: {error}");
                 // Its own body is whole and its head plain, so this one can.
                 self.http
-                    .respond(&mut unsendable(), keep_alive, &preamble, &mut self.out)
+                    .respond(&mut unsendable(), keep_alive, reads_on, &preamble, &mut self.out)
                     .unwrap_or(Rest::Nothing)
             }
-        }
+        };
+        self.lingers |= client_goes_on && !self.http.keep_alive() || !self.http.body_is_read();
+        rest
     }
 
     fn refuse(&mut self, refusal: Refusal) {
@@ -269,12 +284,22 @@ impl Connection {
         match rest {
             Rest::Nothing => Ok(()),
             Rest::Bytes(bytes) => self.send_bytes(bytes).await,
-            Rest::Stream(body, encoder) => self.send_stream(body, encoder).await,
+            Rest::Stream(body, encoder) => {
+                let sent = self.send_stream(body, encoder).await;
+                if sent.is_err() {
+                    self.stream.reset_at_end();
+                }
+                sent
+            }
         }
     }
 
-    /// Sends bytes from where they lie.
+    /// Sends bytes: few behind what was written, many from where they lie.
     async fn send_bytes(&mut self, mut bytes: Bytes) -> Result<(), Cut> {
+        if bytes.len() <= COPIED_BODY {
+            self.out.extend_from_slice(&bytes);
+            return Ok(());
+        }
         self.flush().await?;
         while !bytes.is_empty() {
             self.sent().await?;
@@ -287,41 +312,50 @@ impl Connection {
 
     /// Sends a body as it is made: the next piece is asked for when the one before has been taken.
     async fn send_stream(&mut self, mut body: Body, mut encoder: BodyEncoder) -> Result<(), Cut> {
-        loop {
-            let next = poll_fn(|cx| {
-                if self.is_broken() {
-                    return Poll::Ready(Err(Cut));
-                }
-                if let Poll::Ready(Err(cut)) = self.poll_flush(cx) {
-                    return Poll::Ready(Err(cut));
-                }
-                match catch_unwind(AssertUnwindSafe(|| body.poll_next(cx))) {
-                    Ok(polled) => polled.map(Ok),
-                    Err(_) => Poll::Ready(Err(Cut)),
-                }
-            });
-            let piece = match next.await? {
-                None => break,
-                Some(Ok(piece)) => piece,
-                Some(Err(error)) => {
-                    log::error!("a response's body failed, so its connection is cut: {error}");
-                    return Err(Cut);
-                }
-            };
-            self.take_buffer();
-            if let Err(error) = encoder.piece(&piece, &mut self.out) {
-                log::error!("a response is cut: {error}");
-                return Err(Cut);
+        let failed = |error: Error| {
+            log::error!("a response is cut: {error}");
+            Cut
+        };
+        while let Some(piece) = poll_fn(|cx| self.poll_piece(&mut body, cx)).await? {
+            let piece = piece.map_err(failed)?;
+            if piece.is_empty() {
+                continue;
             }
-            drop(piece);
+            self.take_buffer();
+            encoder.before_piece(piece.len(), &mut self.out).map_err(failed)?;
+            self.send_bytes(piece).await?;
+            self.take_buffer();
+            encoder.after_piece(&mut self.out);
             self.flush().await?;
             self.sent().await?;
         }
         self.take_buffer();
-        encoder.end(&mut self.out).map_err(|error| {
-            log::error!("a response is cut: {error}");
-            Cut
-        })
+        encoder.end(&mut self.out).map_err(failed)
+    }
+
+    /// The next piece of a response's body, which may be made from the body of its request.
+    fn poll_piece(
+        &mut self,
+        body: &mut Body,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Result<Bytes, Error>>, Cut>> {
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| body.poll_next(cx))) {
+                Ok(Poll::Ready(piece)) => return Poll::Ready(Ok(piece)),
+                Ok(Poll::Pending) => {}
+                Err(_) => return Poll::Ready(Err(Cut)),
+            }
+            if self.stream.poll_broken(cx).is_ready() {
+                return Poll::Ready(Err(Cut));
+            }
+            if !self.bring_body(cx) {
+                // What is written leaves while the next piece is made.
+                return match self.poll_flush(cx) {
+                    Poll::Ready(Err(cut)) => Poll::Ready(Err(cut)),
+                    _ => Poll::Pending,
+                };
+            }
+        }
     }
 
     /// Begins to send what was written, when the send before has ended.
@@ -366,7 +400,7 @@ impl Connection {
     /// Sets the deadline of a wait for the peer, unless one runs already: a handler that is polled again and
     /// again must not lengthen it.
     pub(super) fn begin_wait(&mut self, wait: Wait, deadline: Duration) {
-        if !matches!(self.waits_for, Wait::Body | Wait::Write) {
+        if !matches!(self.waits_for, Wait::Body | Wait::Skip | Wait::Write) {
             self.timer.set(deadline);
             self.waits_for = wait;
         }
@@ -408,10 +442,12 @@ impl Connection {
             (false, true) => (Wait::Idle, deadlines.idle),
             (false, false) => (Wait::FirstHead, deadlines.head),
         };
-        // A head's time runs from its first byte, and is not lengthened by the next.
-        let runs_already = matches!(self.waits_for, Wait::Head | Wait::FirstHead) && wait != Wait::Idle;
-        if !runs_already {
-            self.timer.set(deadline);
+        match (self.waits_for, wait) {
+            // Neither is lengthened by an empty line, which begins no request.
+            (Wait::Idle | Wait::Drain, Wait::Idle) => return,
+            // A head's time runs from its first byte, and is not lengthened by the next.
+            (Wait::Head | Wait::FirstHead, Wait::Head | Wait::FirstHead) => {}
+            _ => self.timer.set(deadline),
         }
         self.waits_for = wait;
     }
@@ -443,10 +479,6 @@ impl Connection {
 
     pub(super) fn worker(&self) -> &Worker {
         &self.admission.0
-    }
-
-    pub(super) fn is_broken(&self) -> bool {
-        self.stream.is_broken()
     }
 
     fn take_buffer(&mut self) {

@@ -9,7 +9,6 @@ use super::connection::{Connection, Cut, Wait};
 use crate::error::Error;
 use crate::h1::decode::Piece;
 use crate::h1::refusal::Refusal;
-use crate::http::body::Sender;
 use crate::http::response::Response;
 use http::StatusCode;
 
@@ -20,11 +19,7 @@ const BODY_TOO_SLOW: Refusal =
 
 impl Connection {
     /// Waits for a handler's answer, and brings it the request's body as far as it asks for it.
-    pub(super) async fn await_answer(
-        &mut self,
-        mut answering: Answering,
-        mut sender: Option<Sender>,
-    ) -> Result<Response, Cut> {
+    pub(super) async fn await_answer(&mut self, mut answering: Answering) -> Result<Response, Cut> {
         poll_fn(|cx| {
             loop {
                 // A panic answers 500, like an error; what the handler held is dropped with it.
@@ -33,10 +28,10 @@ impl Connection {
                     Ok(Poll::Pending) => {}
                     Err(_) => return Poll::Ready(Ok(super::connection::panicked())),
                 }
-                if self.is_broken() {
+                if self.stream.poll_broken(cx).is_ready() {
                     return Poll::Ready(Err(Cut));
                 }
-                if !self.bring_body(&mut sender, cx) {
+                if !self.bring_body(cx) {
                     break;
                 }
             }
@@ -48,17 +43,15 @@ impl Connection {
         .await
     }
 
-    /// Brings the next piece of the body to whoever waits for it. Whether there is news for the handler.
-    fn bring_body(&mut self, sender: &mut Option<Sender>, cx: &mut Context<'_>) -> bool {
-        let Some(channel) = sender.as_ref().filter(|channel| channel.wanted()) else { return false };
-        loop {
-            let news = match self.http.next_piece() {
-                Ok(Piece::Content(piece)) => {
-                    channel.send(piece);
-                    self.end_wait(Wait::Body);
-                    return true;
-                }
-                Ok(Piece::End) => Ok(()),
+    /// Brings the next piece of the body to whoever waits for it. Whether there is news for the reader.
+    pub(super) fn bring_body(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.incoming.as_ref().is_none_or(|reader| reader.poll_wanted(cx).is_pending()) {
+            return false;
+        }
+        let news = loop {
+            break match self.http.next_piece() {
+                Ok(Piece::Content(piece)) => Ok(Some(piece)),
+                Ok(Piece::End) => Ok(None),
                 Err(refusal) => Err(Error::from(refusal)),
                 Ok(Piece::NeedMore) => match self.poll_more_body(cx) {
                     Poll::Pending => return false,
@@ -66,12 +59,18 @@ impl Connection {
                     Poll::Ready(Err(error)) => Err(error),
                 },
             };
-            self.end_wait(Wait::Body);
-            self.body_failed |= news.is_err();
-            channel.end(news);
-            *sender = None;
-            return true;
+        };
+        self.end_wait(Wait::Body);
+        match (news, &self.incoming) {
+            (Ok(Some(piece)), Some(reader)) => reader.send(piece),
+            (end, _) => {
+                self.body_failed |= end.is_err();
+                if let Some(reader) = self.incoming.take() {
+                    reader.end(end.map(drop));
+                }
+            }
         }
+        true
     }
 
     fn poll_more_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -99,6 +98,12 @@ impl Connection {
 
     /// Reads what is left of a body that its handler did not want, to reach the next request.
     pub(super) async fn skip_body(&mut self) -> Result<(), Cut> {
+        if self.http.body_is_read() {
+            return Ok(());
+        }
+        // One deadline for all of it, however it trickles.
+        self.timer.set(self.worker().deadlines.body);
+        self.waits_for = Wait::Skip;
         while !self.http.body_is_read() {
             match self.http.next_piece() {
                 Ok(Piece::Content(_) | Piece::End) => {}
@@ -112,6 +117,7 @@ impl Connection {
                 }
             }
         }
+        self.end_wait(Wait::Skip);
         Ok(())
     }
 }

@@ -93,11 +93,11 @@ impl Buffers {
         Ok(buffers)
     }
 
-    /// Hands the kernel buffers that have been returned, the last of them first. Whether there were any.
-    pub(super) fn give_back(&mut self) -> bool {
+    /// Hands the kernel buffers that have been returned, the last of them first, up to as many as it should have.
+    pub(super) fn give_back(&mut self) {
         let mut returned = self.shelf.returned.borrow_mut();
         if returned.is_empty() || self.offered == self.wanted {
-            return false;
+            return;
         }
         #[expect(clippy::cast_ptr_alignment, reason = "`Aligned` is aligned to a page")]
         let ring = self.entries.start.as_ptr().cast::<BufRingEntry>();
@@ -119,12 +119,11 @@ impl Buffers {
         // (`io_uring_register_buf_ring(3)`); it is aligned for a u16, and only this thread and the kernel use it.
         let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(ring).cast_mut()) };
         tail.store(self.tail, Ordering::Release);
-        true
     }
 
-    /// Notes that the kernel found none when something arrived.
+    /// Has the kernel given twice as many from now on: it found none when something arrived.
     pub(super) fn want_more(&mut self) {
-        self.wanted = (self.offered.max(OFFERED_FIRST / 2) * 2).min(COUNT);
+        self.wanted = (self.wanted * 2).min(COUNT);
     }
 
     /// Keeps the memory for ever, because the kernel may still write to it.
@@ -174,9 +173,10 @@ mod tests {
     fn when_most_buffers_are_lent_what_arrives_is_copied() {
         let ring = IoUring::new(8).expect("io_uring");
         let mut buffers = Buffers::new(&ring).expect("a buffer ring");
-        while buffers.offered < COUNT {
+        for offered in [128, 256, 512, 1024, 1024] {
+            assert_eq!(buffers.offered, offered);
             buffers.want_more();
-            assert!(buffers.give_back());
+            buffers.give_back();
         }
         let mut held: Vec<_> = (0..COUNT).map(|id| buffers.take(id, 10)).collect();
         assert_eq!(buffers.shelf.lent.get(), MOST_LENT);
@@ -185,7 +185,8 @@ mod tests {
             COUNT as usize - MOST_LENT,
             "copied, so free again"
         );
-        assert!(buffers.give_back());
+        buffers.give_back();
+        assert_eq!(buffers.offered as usize, COUNT as usize - MOST_LENT);
         held.truncate(1);
         assert_eq!(buffers.shelf.lent.get(), 1);
         assert_eq!(buffers.shelf.returned.borrow().len(), MOST_LENT - 1);

@@ -148,7 +148,12 @@ impl Ring {
     /// # Errors
     /// Only such as no repetition would mend.
     pub(super) fn turn(&mut self, wait: bool, tasks: &Tasks) -> io::Result<()> {
-        if self.buffers.give_back() {
+        let starved = !self.starved.is_empty();
+        if starved {
+            self.buffers.want_more();
+        }
+        self.buffers.give_back();
+        if starved {
             self.revive_starved();
         }
         self.enter(wait)?;
@@ -171,11 +176,11 @@ impl Ring {
         std::mem::take(&mut self.bell_rang)
     }
 
-    /// Whether it is too soon to sleep: something has happened that the driver has not seen, or waits for the
-    /// next turn to be submitted.
+    /// Whether it is too soon to sleep: something has happened since it was last asked that the driver has not
+    /// seen, or waits for the next turn to be submitted.
     pub(super) fn has_news(&mut self) -> bool {
-        self.bell_rang
-            || self.alarm.rang
+        std::mem::take(&mut self.alarm.rang)
+            || self.bell_rang
             || !self.backlog.is_empty()
             || !self.starved.is_empty()
             || !self.uring.submission().is_empty()
@@ -184,7 +189,6 @@ impl Ring {
     /// Has something complete after this time, so that a sleeping core wakes. An alarm that comes earlier is left
     /// alone: setting it anew would itself complete, and so keep the core from its sleep for ever.
     pub(super) fn set_alarm(&mut self, at: u64, after: Duration) {
-        self.alarm.rang = false;
         if self.alarm.armed && self.alarm.at <= at {
             return;
         }

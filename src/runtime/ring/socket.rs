@@ -139,10 +139,14 @@ impl Ring {
         Some(Ok(bytes))
     }
 
-    /// Whether the connection is broken, so that an answer would reach nobody.
-    pub(crate) fn is_broken(&mut self, id: SocketId) -> bool {
+    /// Ready when the connection is broken, so that an answer would reach nobody.
+    pub(crate) fn poll_broken(&mut self, id: SocketId, tasks: &Tasks, cx: &Context<'_>) -> Poll<()> {
         let socket = self.socket(id);
-        socket.send_error.is_some() || matches!(socket.receive, Receive::Ended(1..))
+        if socket.send_error.is_some() || matches!(socket.receive, Receive::Ended(1..)) {
+            return Poll::Ready(());
+        }
+        tasks.wait(&mut socket.waiter, cx);
+        Poll::Pending
     }
 
     /// Sends all of it; the send before must have ended ([`poll_sent`](Self::poll_sent)).
@@ -189,10 +193,10 @@ impl Ring {
     }
 
     /// Gives the socket up: its operations are cancelled, and after the last completion it is closed.
-    pub(crate) fn abandon(&mut self, id: SocketId) {
+    pub(crate) fn abandon(&mut self, id: SocketId, tasks: &Tasks) {
         let socket = self.socket(id);
         socket.abandoned = true;
-        socket.waiter = Waiter::Nobody;
+        tasks.forget(&mut socket.waiter);
         socket.inbox = Inbox::default();
         if socket.operations == 0 {
             self.close(id);
@@ -246,10 +250,7 @@ impl Ring {
                 self.push_for(id, cancel, Op::Cancel);
             }
             Receive::Paused if socket.inbox.held <= MOST_HELD / 2 => self.arm_receive(id),
-            Receive::Starved => {
-                self.starved.push(id);
-                self.buffers.want_more();
-            }
+            Receive::Starved => self.starved.push(id),
             _ => {}
         }
         if wake {

@@ -1,0 +1,192 @@
+//! Bodies that stream: read by whoever holds them, sent back as they arrive, cut where they fail.
+
+mod support;
+
+use kiang::{App, Body, Bytes, Core, Error, Request, Response, StatusCode};
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use support::{Client, Embedded, PATIENCE, Random, ms, until};
+
+/// More than fits in what is skipped, lent, or kept in the sockets' buffers.
+const LONG: usize = 10 << 20;
+
+/// Answers with the body of the request, as it comes.
+fn echo(mut request: Request) -> Response {
+    let body = std::mem::take(request.body_mut());
+    Response::new(StatusCode::OK).body(body)
+}
+
+#[test]
+fn a_body_is_read_by_another_task_than_its_handlers() {
+    let server = Embedded::start(|core: Core| {
+        App::new().post("/count", async move |mut body: Body| {
+            let (told, length) = futures_channel::oneshot::channel();
+            core.spawn(async move {
+                let mut length = 0;
+                while let Some(Ok(piece)) = body.next().await {
+                    length += piece.len();
+                }
+                let _ = told.send(length);
+            });
+            length.await.map_err(|_| Error::new("the reader is gone")).map(|length| length.to_string())
+        })
+    });
+    let mut client = server.connect();
+    assert_eq!(client.post("/count", vec![b'x'; LONG]).text(), LONG.to_string());
+    assert_eq!(client.post("/count", "abc").text(), "3");
+}
+
+#[test]
+fn a_response_made_from_the_requests_body_is_whole_and_the_connection_goes_on() {
+    let server = Embedded::start(|_core| {
+        App::new().post("/now", echo).post("/later", async |request: Request| echo(request))
+    });
+    let sent = Random::new(3).bytes(LONG);
+    for path in ["/now", "/later"] {
+        let mut client = server.connect();
+        assert_eq!(client.post(path, "abc").text(), "abc", "{path}");
+        let mut upload = client.stream().try_clone().expect("a socket can be cloned");
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {LONG}\r\n\r\n");
+        let request = [head.as_bytes(), &sent].concat();
+        let uploading = std::thread::spawn(move || std::io::Write::write_all(&mut upload, &request));
+        let response = client.response();
+        assert!(response.body == sent, "{path}: {} bytes of {LONG} came back", response.body.len());
+        uploading.join().expect("no panic").expect("all of it was taken");
+        assert_eq!(client.post_chunked(path, &[b"abc", b"de"]).text(), "abcde", "{path} goes on");
+    }
+}
+
+#[test]
+fn a_client_that_waits_for_100_gets_it_before_the_answer_made_from_its_body() {
+    let server = Embedded::start(|_core| App::new().post("/now", echo));
+    let mut client = server.connect();
+    client.send("POST /now HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(client.response().status, 100);
+    assert_eq!(client.send("abc").response().text(), "abc");
+}
+
+/// Some pieces, then an error.
+struct Failing(usize);
+
+impl futures_core::Stream for Failing {
+    type Item = kiang::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(left) = self.0.checked_sub(1) else {
+            return Poll::Ready(Some(Err(Error::new("on purpose"))));
+        };
+        self.0 = left;
+        Poll::Ready(Some(Ok(Bytes::from("some"))))
+    }
+}
+
+#[test]
+fn a_body_that_fails_cannot_be_taken_for_a_whole_one() {
+    let server = Embedded::start(|_core| {
+        App::new().get("/fails", || Response::new(StatusCode::OK).body(Body::stream(Failing(3))))
+    });
+    // Only the end of the connection ends this body, so it must not be an orderly one.
+    for head in ["GET /fails HTTP/1.1\r\nHost: x\r\n\r\n", "GET /fails HTTP/1.0\r\n\r\n"] {
+        let mut client = server.connect();
+        client.send(head);
+        assert!(client.try_response().is_err(), "{head:?}");
+    }
+}
+
+#[test]
+fn a_piece_of_any_size_is_one_chunk() {
+    const SIZES: [usize; 5] = [1, 16 << 10, (16 << 10) + 1, 300 << 10, 5 << 20];
+    struct Pieces(std::slice::Iter<'static, usize>);
+    impl futures_core::Stream for Pieces {
+        type Item = kiang::Result<Bytes>;
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            Poll::Ready(self.0.next().map(|size| Ok(Bytes::from(vec![b'x'; *size]))))
+        }
+    }
+    let server = Embedded::start(|_core| {
+        App::new().get("/", || Response::new(StatusCode::OK).body(Body::stream(Pieces(SIZES.iter()))))
+    });
+    let mut client = server.connect();
+    assert_eq!(client.get("/").body.len(), SIZES.iter().sum::<usize>());
+    assert_eq!(client.get("/").body.len(), SIZES.iter().sum::<usize>(), "and again on the same connection");
+}
+
+#[test]
+fn uploads_that_want_more_buffers_than_there_are_all_arrive() {
+    const CLIENTS: usize = 100;
+    const LENGTH: usize = 1 << 20;
+    let server = Embedded::start(|core: Core| {
+        App::new().post("/slow", async move |mut body: Body| {
+            let (mut length, mut pauses) = (0, 0);
+            while let Some(piece) = body.next().await {
+                length += piece?.len();
+                if pauses < 5 {
+                    pauses += 1;
+                    // Meanwhile what the others send fills the buffers.
+                    core.sleep(ms(20)).await;
+                }
+            }
+            Ok::<_, Error>(length.to_string())
+        })
+    });
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            let mut client = server.connect();
+            scope.spawn(move || {
+                assert_eq!(client.post("/slow", vec![b'x'; LENGTH]).text(), LENGTH.to_string());
+            });
+        }
+    });
+}
+
+/// Says when it is dropped.
+struct Guard(Rc<Cell<usize>>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// Makes nothing, for ever.
+struct Quiet(#[expect(dead_code, reason = "held for its drop")] Guard);
+
+impl futures_core::Stream for Quiet {
+    type Item = kiang::Result<Bytes>;
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Pending
+    }
+}
+
+#[test]
+fn a_handler_and_a_stream_end_when_their_peer_is_gone() {
+    let server = Embedded::start(|core: Core| {
+        let running = Rc::new(Cell::new(0));
+        let guard = move || {
+            running.set(running.get() + 1);
+            Guard(running.clone())
+        };
+        let (sleeping, streaming) = (guard.clone(), guard.clone());
+        App::new()
+            .get("/sleep", async move || {
+                let _guard = sleeping();
+                core.sleep(PATIENCE * 10).await;
+            })
+            .get("/quiet", move || Response::new(StatusCode::OK).body(Body::stream(Quiet(streaming()))))
+            .get("/running", move || (guard().0.get() - 1).to_string())
+    });
+    let mut other = server.connect();
+    let mut running = move || other.get("/running").text().parse::<usize>().expect("a count");
+    for path in ["/sleep", "/quiet"] {
+        let mut clients: Vec<Client> = (0..5).map(|_| server.connect()).collect();
+        for client in &mut clients {
+            client.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+        }
+        until(PATIENCE, "all five run", || running() == 5);
+        clients.into_iter().for_each(Client::reset);
+        until(ms(3000), "what nobody waits for any more has ended", || running() == 0);
+    }
+}
