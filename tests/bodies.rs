@@ -2,7 +2,7 @@
 
 mod support;
 
-use kiang::{App, Body, Bytes, Core, Error, Request, Response, StatusCode};
+use kiang::{App, Body, Bytes, Core, Error, Request, Response, StatusCode, Trailers};
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -67,25 +67,33 @@ fn a_client_that_waits_for_100_gets_it_before_the_answer_made_from_its_body() {
     assert_eq!(client.send("abc").response().text(), "abc");
 }
 
-/// Some pieces, then an error.
-struct Failing(usize);
+/// Pieces of these sizes; `None` is an error in place of one.
+struct Pieces(std::slice::Iter<'static, Option<usize>>);
 
-impl futures_core::Stream for Failing {
+impl Pieces {
+    fn new(sizes: &'static [Option<usize>]) -> Self {
+        Self(sizes.iter())
+    }
+}
+
+impl futures_core::Stream for Pieces {
     type Item = kiang::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(left) = self.0.checked_sub(1) else {
-            return Poll::Ready(Some(Err(Error::new("on purpose"))));
+        let piece = |size: &Option<usize>| match size {
+            Some(size) => Ok(Bytes::from(vec![b'x'; *size])),
+            None => Err(Error::new("on purpose")),
         };
-        self.0 = left;
-        Poll::Ready(Some(Ok(Bytes::from("some"))))
+        Poll::Ready(self.0.next().map(piece))
     }
 }
 
 #[test]
 fn a_body_that_fails_cannot_be_taken_for_a_whole_one() {
     let server = Embedded::start(|_core| {
-        App::new().get("/fails", || Response::new(StatusCode::OK).body(Body::stream(Failing(3))))
+        App::new().get("/fails", || {
+            Response::new(StatusCode::OK).body(Body::stream(Pieces::new(&[Some(4), Some(4), None])))
+        })
     });
     // Only the end of the connection ends this body, so it must not be an orderly one.
     for head in ["GET /fails HTTP/1.1\r\nHost: x\r\n\r\n", "GET /fails HTTP/1.0\r\n\r\n"] {
@@ -97,20 +105,15 @@ fn a_body_that_fails_cannot_be_taken_for_a_whole_one() {
 
 #[test]
 fn a_piece_of_any_size_is_one_chunk() {
-    const SIZES: [usize; 5] = [1, 16 << 10, (16 << 10) + 1, 300 << 10, 5 << 20];
-    struct Pieces(std::slice::Iter<'static, usize>);
-    impl futures_core::Stream for Pieces {
-        type Item = kiang::Result<Bytes>;
-        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-            Poll::Ready(self.0.next().map(|size| Ok(Bytes::from(vec![b'x'; *size]))))
-        }
-    }
+    const SIZES: &[Option<usize>] =
+        &[Some(1), Some(16 << 10), Some(0), Some((16 << 10) + 1), Some(300 << 10), Some(5 << 20)];
     let server = Embedded::start(|_core| {
-        App::new().get("/", || Response::new(StatusCode::OK).body(Body::stream(Pieces(SIZES.iter()))))
+        App::new().get("/", || Response::new(StatusCode::OK).body(Body::stream(Pieces::new(SIZES))))
     });
+    let length: usize = SIZES.iter().flatten().sum();
     let mut client = server.connect();
-    assert_eq!(client.get("/").body.len(), SIZES.iter().sum::<usize>());
-    assert_eq!(client.get("/").body.len(), SIZES.iter().sum::<usize>(), "and again on the same connection");
+    assert_eq!(client.get("/").body.len(), length);
+    assert_eq!(client.get("/").body.len(), length, "and again on the same connection");
 }
 
 #[test]
@@ -139,6 +142,44 @@ fn uploads_that_want_more_buffers_than_there_are_all_arrive() {
             });
         }
     });
+}
+
+#[test]
+fn trailers_reach_the_handler_and_the_client_that_reads_them() {
+    let server = Embedded::start(|_core| {
+        App::new()
+            .post("/up", async |mut body: Body| {
+                while let Some(piece) = body.next().await {
+                    piece?;
+                }
+                let trailers = body.take_trailers();
+                let sum = trailers.as_ref().and_then(|trailers| trailers.get_str("x-sum")).unwrap_or("none");
+                Ok::<_, Error>(sum.to_owned())
+            })
+            .get("/down", || {
+                let trailers = || Trailers::new().with("X-Sum", "42").expect("a field that may be a trailer");
+                let body = Body::stream_with_trailers(Pieces::new(&[Some(4)]), trailers);
+                Response::new(StatusCode::OK).body(body)
+            })
+    });
+    let mut client = server.connect();
+    let chunked = "POST /up HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n";
+    assert_eq!(client.send(format!("{chunked}X-Sum: 7\r\n\r\n")).response().text(), "7");
+    assert_eq!(client.send(format!("{chunked}\r\n")).response().text(), "none");
+    assert_eq!(client.send(format!("{chunked}Host: y\r\n\r\n")).response().status, 400);
+
+    let down = |fields: &str| {
+        let mut client = server.connect();
+        client.send(format!("GET /down HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{fields}\r\n"));
+        let mut all = String::new();
+        std::io::Read::read_to_string(&mut client.stream(), &mut all).expect("text to the end");
+        all.split_once("\r\n0\r\n").expect("a last chunk").1.to_owned()
+    };
+    assert_eq!(down("TE: trailers\r\n"), "X-Sum: 42\r\n\r\n");
+    assert_eq!(down(""), "\r\n", "a client that has not said so may not know what to do with them");
+    for field in ["Content-Length", "Set-Cookie", "if-match", "a b"] {
+        assert!(Trailers::new().with(field, "1").is_err(), "{field}");
+    }
 }
 
 /// Says when it is dropped.

@@ -303,8 +303,21 @@ fn an_unknown_method_on_a_known_path_is_405_and_names_those_allowed() {
     let allow = response.header("allow").expect("405 comes with Allow");
     let mut allowed: Vec<_> = allow.split(',').map(str::trim).collect();
     allowed.sort_unstable();
-    assert_eq!(allowed, ["GET", "HEAD"]);
+    assert_eq!(allowed, ["GET", "HEAD", "OPTIONS"]);
     assert!(!response.closes());
+    is_hello(&client.get("/plaintext"));
+}
+
+#[test]
+fn options_names_the_methods_of_a_path_and_of_the_server() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    for (target, allowed) in [("/baseline11", "GET, HEAD, OPTIONS, POST"), ("*", "GET, HEAD, OPTIONS, POST")]
+    {
+        let response =
+            client.send(format!("OPTIONS {target} HTTP/1.1\r\nHost: kiang.test\r\n\r\n")).response();
+        assert_eq!((response.status, response.header("allow")), (204, Some(allowed)), "{target}");
+    }
     is_hello(&client.get("/plaintext"));
 }
 

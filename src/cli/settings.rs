@@ -60,6 +60,16 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "text")]
     max_buffered_body: Option<Size>,
 
+    /// Most bytes of all chunk extensions of one request body together; beyond it 400 [default: 4KiB]
+    #[arg(long, env = "KIANG_MAX_CHUNK_EXTENSIONS", value_name = "SIZE", help_heading = LIMITS)]
+    #[serde(deserialize_with = "text")]
+    max_chunk_extensions: Option<Size>,
+
+    /// Most bytes of the trailer fields of one request body; beyond it 431 [default: 8KiB]
+    #[arg(long, env = "KIANG_MAX_TRAILERS", value_name = "SIZE", help_heading = LIMITS)]
+    #[serde(deserialize_with = "text")]
+    max_trailers: Option<Size>,
+
     /// Most connections of one core; beyond it new ones wait [default: 100000]
     #[arg(long, env = "KIANG_MAX_CONNECTIONS", value_name = "COUNT", help_heading = LIMITS)]
     #[serde(deserialize_with = "text")]
@@ -134,6 +144,8 @@ impl Settings {
             max_target: self.max_target.or(other.max_target),
             max_body: self.max_body.or(other.max_body),
             max_buffered_body: self.max_buffered_body.or(other.max_buffered_body),
+            max_chunk_extensions: self.max_chunk_extensions.or(other.max_chunk_extensions),
+            max_trailers: self.max_trailers.or(other.max_trailers),
             max_connections: self.max_connections.or(other.max_connections),
             head_timeout: self.head_timeout.or(other.head_timeout),
             body_timeout: self.body_timeout.or(other.body_timeout),
@@ -162,6 +174,8 @@ impl Settings {
                 target_bytes: size(self.max_target, limits.target_bytes.min(head_bytes)),
                 body_bytes: self.max_body.map_or(limits.body_bytes, |size| size.0),
                 buffered_body_bytes: size(self.max_buffered_body, limits.buffered_body_bytes),
+                chunk_extension_bytes: size(self.max_chunk_extensions, limits.chunk_extension_bytes),
+                trailer_bytes: size(self.max_trailers, limits.trailer_bytes),
                 connections: self.max_connections.map_or(limits.connections, |count| count.0),
             },
             deadlines: Deadlines {

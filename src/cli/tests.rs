@@ -112,6 +112,7 @@ fn every_setting_reaches_its_place_by_flag_and_by_file() {
             body_bytes: 5000,
             buffered_body_bytes: 6,
             connections: 7,
+            ..Limits::default()
         };
         assert_eq!(config.limits, limits);
         let deadlines = Deadlines {

@@ -9,10 +9,12 @@ use crate::h1::framing;
 use crate::h1::parse;
 use crate::h1::refusal::Refusal;
 use crate::http::body::Body;
-use crate::http::headers::{Known, ResponseHeaders, list_members};
+use crate::http::headers::{Headers, Known, ResponseHeaders, list_members};
 use crate::http::limits::Limits;
 use crate::http::request::Head;
+use crate::http::respond::plain_status;
 use crate::http::response::{ContentType, Response};
+use crate::http::upgrade::Upgrade;
 use http::{Method, StatusCode, Version};
 
 /// A body up to this long is copied behind its head, so that both leave in one send; a longer one is sent from
@@ -38,6 +40,8 @@ pub(crate) struct Connection {
     answers_head: bool,
     /// The client waits for a `100 (Continue)` that was not sent.
     expects_continue: bool,
+    accepts_trailers: bool,
+    offers_upgrade: bool,
     keep_alive: bool,
 }
 
@@ -59,6 +63,8 @@ pub(crate) enum Rest {
     Bytes(Bytes),
     /// A body made as it goes, to be framed so.
     Stream(Body, BodyEncoder),
+    /// The connection leaves HTTP.
+    Upgrade(Box<Upgrade>),
 }
 
 impl Connection {
@@ -70,6 +76,8 @@ impl Connection {
             http_11: true,
             answers_head: false,
             expects_continue: false,
+            accepts_trailers: false,
+            offers_upgrade: false,
             keep_alive: true,
         }
     }
@@ -99,6 +107,10 @@ impl Connection {
     ) -> Result<Option<Incoming>, Refusal> {
         debug_assert!(self.body_is_read(), "the body of the request before stands between");
         self.body = None;
+        // Empty lines before a request are ignored (RFC 9112 section 2.2), and begin none.
+        while self.input.starts_with(b"\r\n") {
+            self.input.advance(2);
+        }
         if self.input.is_empty() {
             return match self.unfinished.len() {
                 length if length > limits.head_bytes => {
@@ -110,11 +122,7 @@ impl Connection {
         // What cannot be parsed tells nothing of its method.
         self.answers_head = false;
         let Some(length) = parse::head(&self.input, limits, head)? else {
-            // Empty lines before a request are ignored (RFC 9112 section 2.2), and begin none.
-            let input = std::mem::take(&mut self.input);
-            if input.iter().any(|byte| !matches!(byte, b'\r' | b'\n')) {
-                self.unfinished = input.to_vec();
-            }
+            self.unfinished = std::mem::take(&mut self.input).to_vec();
             return Ok(None);
         };
         self.http_11 = head.version == Version::HTTP_11;
@@ -123,13 +131,15 @@ impl Connection {
         self.keep_alive &= terms.keep_alive;
         self.input.advance(length);
         self.expects_continue = false;
+        self.accepts_trailers = terms.accepts_trailers;
+        self.offers_upgrade = terms.offers_upgrade;
         if terms.framing == framing::Framing::Length(0) {
             return Ok(Some(Incoming::Nothing));
         }
-        let mut decoder = Decoder::new(terms.framing, limits.body_bytes)?;
+        let mut decoder = Decoder::new(terms.framing, limits)?;
         if let framing::Framing::Length(length) = terms.framing
             && length <= self.input.len() as u64
-            && let Piece::Content(bytes) = decoder.decode(&mut self.input)?
+            && let Piece::Content(bytes) = decoder.decode(&mut self.input, limits)?
         {
             return Ok(Some(Incoming::Whole(bytes)));
         }
@@ -141,11 +151,16 @@ impl Connection {
     }
 
     /// The next piece of the current request's body.
-    pub(crate) fn next_piece(&mut self) -> Result<Piece, Refusal> {
+    pub(crate) fn next_piece(&mut self, limits: &Limits) -> Result<Piece, Refusal> {
         match &mut self.body {
-            Some(decoder) => decoder.decode(&mut self.input),
+            Some(decoder) => decoder.decode(&mut self.input, limits),
             None => Ok(Piece::End),
         }
+    }
+
+    /// The trailers that came at the end of the current request's body, if any did.
+    pub(crate) fn take_trailers(&mut self) -> Option<Headers> {
+        self.body.as_mut().and_then(Decoder::take_trailers)
     }
 
     /// Writes the interim response that the client waits for, if it waits for one.
@@ -172,17 +187,29 @@ impl Connection {
     ) -> Result<Rest> {
         let status = response.status();
         if status.is_informational() {
-            return Err(Error::new(format!("a handler answered with {status}, which is no final answer")));
+            return self.switch(response, preamble, out);
         }
-        let whole = response.body_mut().whole();
         let declared = if response.sets_ours() { declared_length(response.headers())? } else { None };
+        let whole = response.body_mut().whole();
+        if let (Some(bytes), Some(declared)) = (&whole, declared)
+            && declared != bytes.len() as u64
+            && !(self.answers_head && bytes.is_empty())
+        {
+            let length = bytes.len();
+            return Err(Error::new(format!(
+                "a handler set Content-Length to {declared}, and its body has {length} bytes"
+            )));
+        }
         let length = match &whole {
             Some(bytes) => Some(bytes.len() as u64),
             None => response.body_mut().length().or(declared),
         };
+        // RFC 9110 section 15.3.6: no content, and that is framed.
+        let empty = status == StatusCode::RESET_CONTENT;
         let bodiless = matches!(status.as_u16(), 204 | 304);
         let framing = match length {
             _ if bodiless => Framing::Bodiless,
+            _ if empty => Framing::Length(0),
             // The answer to HEAD has no body, and may say how long it would be (RFC 9110 section 9.3.2).
             Some(0) if self.answers_head => Framing::Length(declared.unwrap_or(0)),
             Some(length) => Framing::Length(length),
@@ -203,7 +230,7 @@ impl Connection {
             self.invite_body(out);
         }
         encode::head(preamble, response, framing, persistence, out);
-        if bodiless || self.answers_head {
+        if bodiless || empty || self.answers_head {
             return Ok(Rest::Nothing);
         }
         Ok(match whole {
@@ -212,8 +239,34 @@ impl Connection {
                 Rest::Nothing
             }
             Some(bytes) => Rest::Bytes(bytes),
-            None => Rest::Stream(std::mem::take(response.body_mut()), BodyEncoder::new(framing)),
+            None => {
+                let body = std::mem::take(response.body_mut());
+                Rest::Stream(body, BodyEncoder::new(framing, self.accepts_trailers))
+            }
         })
+    }
+
+    /// Answers with a switch of protocols, if the client has offered one.
+    fn switch(&mut self, response: &mut Response, preamble: &Preamble, out: &mut Vec<u8>) -> Result<Rest> {
+        let Some(upgrade) = response.take_upgrade() else {
+            let status = response.status();
+            return Err(Error::new(format!("a handler answered with {status}, which is no final answer")));
+        };
+        if self.offers_upgrade && self.body_is_read() {
+            encode::head(preamble, response, Framing::Bodiless, Persistence::Upgrade, out);
+            return Ok(Rest::Upgrade(upgrade));
+        }
+        // RFC 9110 section 15.5.22
+        let mut refusal = plain_status(StatusCode::UPGRADE_REQUIRED).header("Upgrade", upgrade.protocol);
+        self.respond(&mut refusal, true, false, preamble, out)
+    }
+
+    /// What has arrived behind the last request.
+    pub(crate) fn take_input(&mut self) -> Bytes {
+        if self.unfinished.is_empty() {
+            return std::mem::take(&mut self.input);
+        }
+        std::mem::take(&mut self.unfinished).into()
     }
 
     /// Writes the answer to a request that is refused: its reason as text, and the end of the connection, since
@@ -261,11 +314,14 @@ impl Connection {
     }
 }
 
-/// The length a handler announced itself, for a body that it streams.
+/// The length that a handler announced itself.
 fn declared_length(headers: &ResponseHeaders) -> Result<Option<u64>> {
     let mut lengths = headers.iter().filter(|(name, _)| Known::of(name) == Known::ContentLength);
     let Some((_, value)) = lengths.next() else { return Ok(None) };
-    match str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()) {
+    if lengths.next().is_some() {
+        return Err(Error::new("a handler set Content-Length twice"));
+    }
+    match framing::decimal(value) {
         Some(length) => Ok(Some(length)),
         None => Err(Error::new(format!("a handler set the Content-Length {value:?}, which is no number"))),
     }
@@ -281,5 +337,5 @@ fn closes(headers: &ResponseHeaders) -> bool {
 
 /// The answer when a response cannot be sent as its handler made it.
 pub(crate) fn unsendable() -> Response {
-    crate::http::respond::plain_status(StatusCode::INTERNAL_SERVER_ERROR)
+    plain_status(StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -2,14 +2,18 @@
 
 use crate::bytes::Bytes;
 use crate::h1::framing::Framing;
+use crate::h1::parse;
 use crate::h1::refusal::Refusal;
+use crate::http::headers::{Headers, is_token, may_be_trailer};
+use crate::http::limits::Limits;
 use http::StatusCode;
 
-/// A chunk-size line with its extensions, and all trailer fields: how long they may be, in bytes. An extension
-/// means nothing to us (section 7.1.1), and neither may be a way to send for ever.
-const MOST_CHUNK_LINE: u16 = 256;
-const MOST_TRAILERS: u16 = 8192;
-
+const BAD_SIZE: Refusal = Refusal::bad("a chunk's size is not a hexadecimal number");
+const BAD_LINE: Refusal = Refusal::bad("a line between chunks does not end in CR LF");
+const TRAILERS_TOO_LONG: Refusal = Refusal::new(
+    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "the trailers are longer than this server reads",
+);
 const TOO_LONG: Refusal =
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than this server reads");
 
@@ -17,8 +21,13 @@ const TOO_LONG: Refusal =
 #[derive(Debug)]
 pub(crate) struct Decoder {
     state: State,
-    /// How many more bytes of content may come.
+    /// How many more bytes of content may come, and of chunk extensions, which mean nothing to us (section 7.1.1)
+    /// and may not be a way to send for ever.
     allowed: u64,
+    extensions_allowed: usize,
+    /// The lines of the trailer section, as far as they have come.
+    lines: Vec<u8>,
+    trailers: Option<Box<Headers>>,
 }
 
 /// What there is to be had of a body.
@@ -41,7 +50,7 @@ enum State {
     },
     Extension {
         size: u64,
-        length: u16,
+        part: Extension,
     },
     SizeLf {
         size: u64,
@@ -49,24 +58,41 @@ enum State {
     Chunk(u64),
     ChunkCr,
     ChunkLf,
-    /// At the start of a trailer line, having read that many bytes of trailers.
-    TrailerStart(u16),
-    Trailer(u16),
-    TrailerLf(u16),
+    TrailerStart,
+    Trailer,
+    TrailerLf,
     LastLf,
     End,
 }
 
+/// Where in `";" chunk-ext-name [ "=" chunk-ext-val ]` (section 7.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extension {
+    NameStart,
+    Name,
+    ValueStart,
+    Token,
+    Quoted,
+    QuotedPair,
+    AfterQuoted,
+}
+
 impl Decoder {
-    /// A decoder for a body framed so, of at most `limit` bytes; refuses at once what announces more.
-    pub(crate) fn new(framing: Framing, limit: u64) -> Result<Self, Refusal> {
+    /// A decoder for a body framed so; refuses at once what announces more than the limit.
+    pub(crate) fn new(framing: Framing, limits: &Limits) -> Result<Self, Refusal> {
         let state = match framing {
-            Framing::Length(length) if length > limit => return Err(TOO_LONG),
+            Framing::Length(length) if length > limits.body_bytes => return Err(TOO_LONG),
             Framing::Length(0) => State::End,
             Framing::Length(length) => State::Length(length),
             Framing::Chunked => State::Size { size: 0, digits: 0 },
         };
-        Ok(Self { state, allowed: limit })
+        let (allowed, extensions_allowed) = (limits.body_bytes, limits.chunk_extension_bytes);
+        Ok(Self { state, allowed, extensions_allowed, lines: Vec::new(), trailers: None })
+    }
+
+    /// The trailers that came at the end of the body (section 7.1.2), if any did.
+    pub(crate) fn take_trailers(&mut self) -> Option<Headers> {
+        self.trailers.take().map(|trailers| *trailers)
     }
 
     /// Whether the body is over.
@@ -84,7 +110,7 @@ impl Decoder {
     }
 
     /// Takes the next piece of content off `input`.
-    pub(crate) fn decode(&mut self, input: &mut Bytes) -> Result<Piece, Refusal> {
+    pub(crate) fn decode(&mut self, input: &mut Bytes, limits: &Limits) -> Result<Piece, Refusal> {
         loop {
             match &mut self.state {
                 State::End => return Ok(Piece::End),
@@ -103,19 +129,19 @@ impl Decoder {
                     }
                     return Ok(Piece::Content(piece));
                 }
-                _ => self.line(input)?,
+                _ => self.line(input, limits)?,
             }
         }
     }
 
     /// Reads on through the lines between chunks, as far as `input` goes or content begins.
-    fn line(&mut self, input: &mut Bytes) -> Result<(), Refusal> {
+    fn line(&mut self, input: &mut Bytes, limits: &Limits) -> Result<(), Refusal> {
         let mut read = 0;
         for byte in input.iter() {
             if matches!(self.state, State::Chunk(_) | State::End) {
                 break;
             }
-            self.state = self.step(*byte)?;
+            self.state = self.step(*byte, limits)?;
             read += 1;
         }
         input.advance(read);
@@ -123,9 +149,7 @@ impl Decoder {
     }
 
     /// One byte of a chunk-size line, a line end or the trailers.
-    fn step(&mut self, byte: u8) -> Result<State, Refusal> {
-        const BAD_SIZE: Refusal = Refusal::bad("a chunk's size is not a hexadecimal number");
-        const BAD_LINE: Refusal = Refusal::bad("a line between chunks does not end in CR LF");
+    fn step(&mut self, byte: u8, limits: &Limits) -> Result<State, Refusal> {
         Ok(match (self.state, byte) {
             (State::Size { size, digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 // Sixteen digits fill 64 bits; more are refused, even as leading zeros.
@@ -136,37 +160,82 @@ impl Decoder {
                 State::Size { size: size << 4 | u64::from(digit), digits: digits + 1 }
             }
             (State::Size { digits: 0, .. }, _) => return Err(BAD_SIZE),
-            (State::Size { size, .. } | State::Extension { size, .. }, b'\r') => State::SizeLf { size },
-            (State::Size { size, .. }, b';') => State::Extension { size, length: 0 },
+            (State::Size { size, .. }, b'\r') => State::SizeLf { size },
+            (State::Size { size, .. }, b';') => self.extension(size, Extension::NameStart)?,
             (State::Size { .. }, _) => return Err(BAD_SIZE),
-            (State::Extension { .. } | State::TrailerStart(_) | State::Trailer(_), b'\n' | 0) => {
-                return Err(BAD_LINE);
-            }
-            (State::Extension { size, length }, _) if length < MOST_CHUNK_LINE => {
-                State::Extension { size, length: length + 1 }
-            }
-            (State::Extension { .. }, _) => return Err(Refusal::bad("a chunk extension is too long")),
-            (State::SizeLf { size: 0 }, b'\n') => State::TrailerStart(0),
+            (State::Extension { size, part }, b'\r') if part.may_end() => State::SizeLf { size },
+            (State::Extension { size, part }, _) => self.extension(size, part.next(byte)?)?,
+            (State::SizeLf { size: 0 }, b'\n') => State::TrailerStart,
             (State::SizeLf { size }, b'\n') => {
                 self.allowed = self.allowed.checked_sub(size).ok_or(TOO_LONG)?;
                 State::Chunk(size)
             }
             (State::ChunkCr, b'\r') => State::ChunkLf,
             (State::ChunkLf, b'\n') => State::Size { size: 0, digits: 0 },
-            (State::TrailerStart(_), b'\r') => State::LastLf,
-            (State::Trailer(length), b'\r') => State::TrailerLf(length),
-            (State::TrailerStart(length) | State::Trailer(length), _) if length < MOST_TRAILERS => {
-                State::Trailer(length + 1)
+            (State::TrailerStart, b'\r') => State::LastLf,
+            (State::TrailerStart | State::Trailer, b'\n') => return Err(BAD_LINE),
+            (State::Trailer, b'\r') => self.trailer(byte, limits, State::TrailerLf)?,
+            (State::TrailerStart | State::Trailer, _) => self.trailer(byte, limits, State::Trailer)?,
+            (State::TrailerLf, b'\n') => self.trailer(byte, limits, State::TrailerStart)?,
+            (State::LastLf, b'\n') => {
+                self.read_trailers(limits)?;
+                State::End
             }
-            (State::TrailerStart(_) | State::Trailer(_), _) => {
-                return Err(Refusal::new(
-                    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                    "the trailers are longer than this server reads",
-                ));
-            }
-            (State::TrailerLf(length), b'\n') => State::TrailerStart(length),
-            (State::LastLf, b'\n') => State::End,
             _ => return Err(BAD_LINE),
+        })
+    }
+
+    /// Goes on with a chunk extension, which has used one more byte.
+    fn extension(&mut self, size: u64, part: Extension) -> Result<State, Refusal> {
+        let too_long = Refusal::bad("the chunk extensions of the body are longer than this server reads");
+        self.extensions_allowed = self.extensions_allowed.checked_sub(1).ok_or(too_long)?;
+        Ok(State::Extension { size, part })
+    }
+
+    /// Keeps a byte of the trailer section.
+    fn trailer(&mut self, byte: u8, limits: &Limits, next: State) -> Result<State, Refusal> {
+        if self.lines.len() >= limits.trailer_bytes {
+            return Err(TRAILERS_TOO_LONG);
+        }
+        self.lines.push(byte);
+        Ok(next)
+    }
+
+    fn read_trailers(&mut self, limits: &Limits) -> Result<(), Refusal> {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.extend_from_slice(b"\r\n");
+        let trailers = parse::fields(&lines.into(), limits)?;
+        // What was decided by the head must not be decided again behind the body (RFC 9110 section 6.5.1).
+        if trailers.iter().any(|(name, _)| !may_be_trailer(name.as_bytes())) {
+            return Err(Refusal::bad("a trailer field is one that may only stand in the head"));
+        }
+        self.trailers = Some(Box::new(trailers));
+        Ok(())
+    }
+}
+
+impl Extension {
+    /// Whether the chunk-size line may end here.
+    fn may_end(self) -> bool {
+        matches!(self, Self::Name | Self::Token | Self::AfterQuoted)
+    }
+
+    fn next(self, byte: u8) -> Result<Self, Refusal> {
+        let is_token = is_token(&[byte]);
+        Ok(match (self, byte) {
+            (Self::NameStart | Self::Name, _) if is_token => Self::Name,
+            (Self::Name, b'=') => Self::ValueStart,
+            (Self::ValueStart, b'"') => Self::Quoted,
+            (Self::ValueStart | Self::Token, _) if is_token => Self::Token,
+            (Self::Name | Self::Token | Self::AfterQuoted, b';') => Self::NameStart,
+            (Self::Quoted, b'"') => Self::AfterQuoted,
+            (Self::Quoted, b'\\') => Self::QuotedPair,
+            // RFC 9110 section 5.6.4: HTAB, SP, visible characters and obs-text.
+            (Self::Quoted | Self::QuotedPair, b'\t' | b' '..=b'~' | 0x80..) => Self::Quoted,
+            _ => return Err(Refusal::bad("a chunk extension is malformed")),
         })
     }
 }
@@ -184,12 +253,13 @@ mod tests {
 
     /// Decodes `pieces` as they arrive; the content, and what of the last piece was left for the next request.
     fn decode(framing: Framing, limit: u64, pieces: &[&[u8]]) -> Result<(Vec<u8>, Vec<u8>, bool), u16> {
-        let mut decoder = Decoder::new(framing, limit).map_err(|refusal| refusal.status.as_u16())?;
+        let limits = Limits { body_bytes: limit, ..Limits::default() };
+        let mut decoder = Decoder::new(framing, &limits).map_err(|refusal| refusal.status.as_u16())?;
         let mut content = Vec::new();
         for (at, piece) in pieces.iter().enumerate() {
             let mut input = Bytes::from(piece.to_vec());
             loop {
-                match decoder.decode(&mut input).map_err(|refusal| refusal.status.as_u16())? {
+                match decoder.decode(&mut input, &limits).map_err(|refusal| refusal.status.as_u16())? {
                     Piece::Content(bytes) => content.extend_from_slice(&bytes),
                     Piece::NeedMore => break,
                     Piece::End => {
@@ -217,6 +287,17 @@ mod tests {
             let single: Vec<&[u8]> = bytes.chunks(1).collect();
             assert_eq!(decode(framing, 100, &single).unwrap().0, content);
         }
+    }
+
+    #[test]
+    fn trailers_are_kept_and_extensions_are_not() {
+        let limits = Limits::default();
+        let mut decoder = Decoder::new(Framing::Chunked, &limits).unwrap();
+        let mut input = Bytes::from("1;a;b=c;d=\"\\\"e\"\r\nx\r\n0\r\nX-Sum:  1 \r\nX-b: 2\r\n\r\n");
+        assert_eq!(decoder.decode(&mut input, &limits), Ok(Piece::Content(Bytes::from("x"))));
+        assert_eq!(decoder.decode(&mut input, &limits), Ok(Piece::End));
+        let trailers = decoder.take_trailers().unwrap();
+        assert_eq!(trailers.iter().collect::<Vec<_>>(), [("X-Sum", &b"1"[..]), ("X-b", b"2")]);
     }
 
     #[test]
@@ -250,6 +331,17 @@ mod tests {
             b"1\r\nab",
             b"1\r\na\n",
             b"1;a\nb",
+            b"1;\r\n",
+            b"1; a\r\n",
+            b"1;a=\r\n",
+            b"1;a b\r\n",
+            b"1;a=\"b\r\n",
+            b"1;a=\"b\"c\r\n",
+            b"1;a=\"\0\"\r\n",
+            b"0\r\nA b: c\r\n\r\n",
+            b"0\r\nA: b\r\n c\r\n\r\n",
+            b"0\r\nContent-Length: 1\r\n\r\n",
+            b"0\r\nauthorization: a\r\n\r\n",
             b"0\r\nA: b\n",
         ] {
             assert_eq!(
@@ -259,7 +351,7 @@ mod tests {
                 bytes.escape_ascii().to_string()
             );
         }
-        let extension = [b"1;".to_vec(), vec![b'a'; 300]].concat();
+        let extension = [b"1;".to_vec(), vec![b'a'; 5000]].concat();
         assert_eq!(decode(Framing::Chunked, 100, &[&extension]), Err(400));
         let trailers = [b"0\r\nA: ".to_vec(), vec![b'a'; 9000]].concat();
         assert_eq!(decode(Framing::Chunked, 100, &[&trailers]), Err(431));

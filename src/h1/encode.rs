@@ -1,7 +1,7 @@
 //! Responses: from status, fields and body to bytes (RFC 9112 sections 4 to 7).
 
 use crate::error::{Error, Result};
-use crate::http::headers::Known;
+use crate::http::headers::{Known, ResponseHeaders};
 use crate::http::response::Response;
 use http::StatusCode;
 
@@ -55,6 +55,8 @@ pub(crate) enum Persistence {
     Close,
     /// HTTP/1.0 that asked for it.
     KeepAlive,
+    /// Another protocol follows (RFC 9110 section 7.8).
+    Upgrade,
 }
 
 /// Writes a whole response head.
@@ -71,10 +73,7 @@ pub(crate) fn head(
         if response.sets_ours() && Known::of(name).is_engines() {
             continue;
         }
-        out.extend_from_slice(name);
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value);
-        out.extend_from_slice(b"\r\n");
+        field(name, value, out);
     }
     match framing {
         Framing::Length(length) => content_length(length, persistence, out),
@@ -84,6 +83,12 @@ pub(crate) fn head(
         }
         // The last line's end is there already.
         Framing::Bodiless | Framing::UntilClose => out.extend_from_slice(&persistence.end_of_head()[2..]),
+    }
+}
+
+fn field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    for part in [name, b": ", value, b"\r\n"] {
+        out.extend_from_slice(part);
     }
 }
 
@@ -107,6 +112,7 @@ impl Persistence {
             Self::Implied => b"\r\n\r\n",
             Self::Close => b"\r\nConnection: close\r\n\r\n",
             Self::KeepAlive => b"\r\nConnection: keep-alive\r\n\r\n",
+            Self::Upgrade => b"\r\nConnection: upgrade\r\n\r\n",
         }
     }
 }
@@ -115,11 +121,13 @@ impl Persistence {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyEncoder {
     framing: Framing,
+    /// The client has said that it reads trailers; else they are left out (RFC 9110 section 6.5.1).
+    accepts_trailers: bool,
 }
 
 impl BodyEncoder {
-    pub(crate) fn new(framing: Framing) -> Self {
-        Self { framing }
+    pub(crate) fn new(framing: Framing, accepts_trailers: bool) -> Self {
+        Self { framing, accepts_trailers }
     }
 
     /// Writes what comes before a piece of this length, which is not zero: an empty chunk would end the body. More
@@ -148,14 +156,23 @@ impl BodyEncoder {
         }
     }
 
+    /// Whether trailers can be sent, and are wanted.
+    pub(crate) fn takes_trailers(&self) -> bool {
+        self.accepts_trailers && self.framing == Framing::Chunked
+    }
+
     /// Frames the end. Less than the announced length is an error: the client would wait for the rest.
-    pub(crate) fn end(&self, out: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn end(&self, trailers: &ResponseHeaders, out: &mut Vec<u8>) -> Result<()> {
         match self.framing {
             Framing::Length(1..) => {
                 Err(Error::new("a response's body is shorter than the Content-Length its handler set"))
             }
             Framing::Chunked => {
-                out.extend_from_slice(b"0\r\n\r\n");
+                out.extend_from_slice(b"0\r\n");
+                for (name, value) in trailers {
+                    field(name, value, out);
+                }
+                out.extend_from_slice(b"\r\n");
                 Ok(())
             }
             _ => Ok(()),
@@ -178,6 +195,7 @@ fn hexadecimal(mut number: usize, digits: &mut [u8; 16]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bytes::Bytes;
 
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
@@ -206,24 +224,26 @@ mod tests {
 
     #[test]
     fn chunks_carry_their_size_in_hexadecimal() {
-        let mut encoder = BodyEncoder::new(Framing::Chunked);
+        let mut encoder = BodyEncoder::new(Framing::Chunked, true);
+        let trailers: ResponseHeaders = [(Bytes::from("X-Sum"), Bytes::from("1"))].into_iter().collect();
         let mut out = Vec::new();
         encoder.before_piece(0x1f, &mut out).unwrap();
         out.extend_from_slice(b"...");
         encoder.after_piece(&mut out);
-        encoder.end(&mut out).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), "1f\r\n...\r\n0\r\n\r\n");
+        encoder.end(&trailers, &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "1f\r\n...\r\n0\r\nX-Sum: 1\r\n\r\n");
     }
 
     #[test]
     fn a_body_that_does_not_match_its_length_is_never_sent_as_if_it_did() {
+        let none = ResponseHeaders::new();
         let mut out = Vec::new();
-        let mut encoder = BodyEncoder::new(Framing::Length(3));
+        let mut encoder = BodyEncoder::new(Framing::Length(3), true);
         encoder.before_piece(2, &mut out).unwrap();
-        assert!(encoder.end(&mut out).is_err());
+        assert!(encoder.end(&none, &mut out).is_err());
         assert!(encoder.before_piece(2, &mut out).is_err());
         encoder.before_piece(1, &mut out).unwrap();
-        assert!(encoder.end(&mut out).is_ok());
+        assert!(encoder.end(&none, &mut out).is_ok());
         assert!(out.is_empty());
     }
 }

@@ -1,7 +1,8 @@
 //! Where a request's body ends, and what its head says of the connection (RFC 9112 sections 6 and 9).
 
 use crate::h1::refusal::Refusal;
-use crate::http::headers::{Headers, Known, list_members};
+use crate::h1::target;
+use crate::http::headers::{Headers, Known, is_token, list_members};
 use crate::http::request::Head;
 use http::{StatusCode, Version};
 
@@ -14,25 +15,36 @@ pub(crate) enum Framing {
 }
 
 /// What a request's head asks of the connection.
+#[expect(clippy::struct_excessive_bools, reason = "what a request may ask for, independent of each other")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Terms {
     pub(crate) framing: Framing,
     pub(crate) keep_alive: bool,
     /// The client waits for `100 (Continue)` before it sends the body (RFC 9110 section 10.1.1).
     pub(crate) expects_continue: bool,
+    /// The client has said that it reads trailers (RFC 9110 section 10.1.4).
+    pub(crate) accepts_trailers: bool,
+    /// The client offers to switch to another protocol (RFC 9110 section 7.8).
+    pub(crate) offers_upgrade: bool,
 }
 
 /// Reads the terms of a request, or refuses it where two readers could see two requests.
-pub(crate) fn terms(head: &Head) -> Result<Terms, Refusal> {
+pub(crate) fn terms(head: &mut Head) -> Result<Terms, Refusal> {
     let http_11 = head.version == Version::HTTP_11;
     let framing = framing(&head.headers, http_11)?;
-    check_host(&head.headers, http_11)?;
+    find_host(head, http_11)?;
+    let headers = &head.headers;
     Ok(Terms {
         framing,
-        keep_alive: keep_alive(&head.headers, http_11),
-        expects_continue: http_11 && framing != Framing::Length(0) && expects_continue(&head.headers)?,
+        keep_alive: keep_alive(headers, http_11),
+        expects_continue: http_11 && expects_continue(headers)? && framing != Framing::Length(0),
+        accepts_trailers: http_11 && accepts_trailers(headers),
+        offers_upgrade: http_11 && offers_upgrade(headers),
     })
 }
+
+const NOT_CHUNKED: Refusal =
+    Refusal::bad("Transfer-Encoding is not a list of codings that ends in chunked, once");
 
 /// RFC 9112 section 6.3, with every doubt refused: a request that two readers frame differently is how one
 /// smuggles another (section 11.2).
@@ -54,14 +66,14 @@ fn framing(headers: &Headers, http_11: bool) -> Result<Framing, Refusal> {
     if coding.eq_ignore_ascii_case(b"chunked") {
         return Ok(Framing::Chunked);
     }
-    let last = list_members(std::iter::once(coding)).last().unwrap_or_default();
-    if last.eq_ignore_ascii_case(b"chunked") {
-        return Err(Refusal::new(
-            StatusCode::NOT_IMPLEMENTED,
-            "no transfer coding but chunked is implemented",
-        ));
+    // What is no plain list of codings is not guessed at (RFC 9112 section 7).
+    let codings: Vec<_> = coding.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).collect();
+    let chunked = |coding: &&[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let (last, before) = codings.split_last().ok_or(NOT_CHUNKED)?;
+    if !chunked(last) || before.iter().any(chunked) || !codings.iter().all(|coding| is_token(coding)) {
+        return Err(NOT_CHUNKED);
     }
-    Err(Refusal::bad("Transfer-Encoding does not end in chunked"))
+    Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "no transfer coding but chunked is implemented"))
 }
 
 fn length(headers: &Headers) -> Result<Framing, Refusal> {
@@ -73,7 +85,7 @@ fn length(headers: &Headers) -> Result<Framing, Refusal> {
 }
 
 /// Digits and nothing else (RFC 9110 section 8.6), as long as they fit.
-fn decimal(digits: &[u8]) -> Option<u64> {
+pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
@@ -83,13 +95,21 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Exactly one Host in HTTP/1.1 (RFC 9112 section 3.2).
-fn check_host(headers: &Headers, http_11: bool) -> Result<(), Refusal> {
+/// Exactly one Host in HTTP/1.1, and never a malformed one (RFC 9112 section 3.2). The target's authority wins over
+/// it (section 3.2.2).
+fn find_host(head: &mut Head, http_11: bool) -> Result<(), Refusal> {
+    let headers = &head.headers;
+    let Some(host) = headers.place(Known::Host) else {
+        return if http_11 { Err(Refusal::bad("the request has no Host")) } else { Ok(()) };
+    };
     if headers.repeats(Known::Host) {
         return Err(Refusal::bad("the request has more than one Host"));
     }
-    if http_11 && !headers.has_any(&[Known::Host]) {
-        return Err(Refusal::bad("the request has no Host"));
+    if !target::is_authority(&headers.head()[host.start as usize..host.end as usize]) {
+        return Err(Refusal::bad("Host is not a host with an optional port"));
+    }
+    if head.authority.is_empty() {
+        head.authority = host;
     }
     Ok(())
 }
@@ -110,12 +130,25 @@ fn keep_alive(headers: &Headers, http_11: bool) -> bool {
 }
 
 fn expects_continue(headers: &Headers) -> Result<bool, Refusal> {
-    match headers.known(Known::Expect).next() {
-        None => Ok(false),
-        Some(expectation) if expectation.eq_ignore_ascii_case(b"100-continue") => Ok(true),
-        // RFC 9110 section 10.1.1
-        Some(_) => Err(Refusal::new(StatusCode::EXPECTATION_FAILED, "only 100-continue can be expected")),
+    if !headers.has_any(&[Known::Expect]) {
+        return Ok(false);
     }
+    // RFC 9110 section 10.1.1
+    if headers.known(Known::Expect).all(|expected| expected.eq_ignore_ascii_case(b"100-continue")) {
+        return Ok(true);
+    }
+    Err(Refusal::new(StatusCode::EXPECTATION_FAILED, "only 100-continue can be expected"))
+}
+
+fn offers_upgrade(headers: &Headers) -> bool {
+    headers.has_any(&[Known::Upgrade])
+        && list_members(headers.known(Known::Connection))
+            .any(|option| option.eq_ignore_ascii_case(b"upgrade"))
+}
+
+fn accepts_trailers(headers: &Headers) -> bool {
+    headers.has_any(&[Known::Te])
+        && list_members(headers.known(Known::Te)).any(|member| member.eq_ignore_ascii_case(b"trailers"))
 }
 
 #[cfg(test)]
@@ -129,7 +162,7 @@ mod tests {
         let text = format!("POST / HTTP/{version}\r\n{fields}\r\n");
         let mut head = Head::default();
         parse::head(&Bytes::from(text), &Limits::default(), &mut head).unwrap().unwrap();
-        terms(&head).map_err(|refusal| refusal.status.as_u16())
+        terms(&mut head).map_err(|refusal| refusal.status.as_u16())
     }
 
     fn framed(fields: &str) -> Result<Framing, u16> {
@@ -155,6 +188,13 @@ mod tests {
             "Transfer-Encoding: chunked, identity\r\n",
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
             "Transfer-Encoding: xchunked\r\n",
+            "Transfer-Encoding: chunked;q=1\r\n",
+            "Transfer-Encoding: \"chunked\"\r\n",
+            "Transfer-Encoding: , chunked\r\n",
+            "Transfer-Encoding: chunked,\r\n",
+            "Transfer-Encoding: chunked, chunked\r\n",
+            "Transfer-Encoding: a b, chunked\r\n",
+            "Transfer-Encoding:\r\n",
         ] {
             assert_eq!(framed(doubtful), Err(400), "{doubtful:?}");
         }
@@ -177,7 +217,24 @@ mod tests {
     fn http_1_1_has_exactly_one_host() {
         assert_eq!(of("1.1", ""), Err(400));
         assert_eq!(of("1.1", "Host: a\r\nHost: a\r\n"), Err(400));
+        for malformed in ["", "a b", "u@a", "a/b", "a:b", "a:99999", "[::1", "http://a", "a, b", ":80"] {
+            assert_eq!(of("1.1", &format!("Host: {malformed}\r\n")), Err(400), "{malformed:?}");
+            assert_eq!(of("1.0", &format!("Host: {malformed}\r\n")), Err(400), "{malformed:?}");
+        }
         assert!(of("1.0", "").is_ok());
+    }
+
+    #[test]
+    fn the_targets_authority_wins_over_host() {
+        let host = |target: &str| {
+            let mut head = Head::default();
+            let text = format!("GET {target} HTTP/1.1\r\nHost: a:1\r\n\r\n");
+            parse::head(&Bytes::from(text.clone()), &Limits::default(), &mut head).unwrap().unwrap();
+            terms(&mut head).unwrap();
+            text[head.authority.start as usize..head.authority.end as usize].to_owned()
+        };
+        assert_eq!(host("/"), "a:1");
+        assert_eq!(host("http://b/"), "b");
     }
 
     #[test]
@@ -186,5 +243,7 @@ mod tests {
         assert_eq!(expects("Host: x\r\nExpect: 100-Continue\r\nContent-Length: 1\r\n"), Ok(true));
         assert_eq!(expects("Host: x\r\nExpect: 100-continue\r\n"), Ok(false));
         assert_eq!(expects("Host: x\r\nExpect: a\r\nContent-Length: 1\r\n"), Err(417));
+        assert_eq!(expects("Host: x\r\nExpect: a\r\n"), Err(417));
+        assert_eq!(of("1.0", "Expect: a\r\n").map(|terms| terms.expects_continue), Ok(false));
     }
 }

@@ -10,3 +10,4 @@ pub(crate) mod encode;
 pub(crate) mod framing;
 pub(crate) mod parse;
 pub(crate) mod refusal;
+pub(crate) mod target;

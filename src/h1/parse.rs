@@ -2,7 +2,8 @@
 
 use crate::bytes::Bytes;
 use crate::h1::refusal::Refusal;
-use crate::http::headers::{Field, Known};
+use crate::h1::target;
+use crate::http::headers::{Field, Headers, Known};
 use crate::http::limits::Limits;
 use crate::http::request::Head;
 use http::{Method, StatusCode, Version};
@@ -21,6 +22,11 @@ const NAME_TOO_LONG: Refusal = Refusal::new(
     StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     "a header field's name is longer than 255 bytes",
 );
+const BARE_LF: Refusal = Refusal::bad("a line of the head does not end in CR LF");
+const NO_TRACE: Refusal = Refusal::new(
+    StatusCode::NOT_IMPLEMENTED,
+    "TRACE is not implemented: it would show a request's credentials",
+);
 const TARGET_TOO_LONG: Refusal =
     Refusal::new(StatusCode::URI_TOO_LONG, "the request target is longer than this server reads");
 
@@ -35,8 +41,15 @@ pub(crate) fn head(input: &Bytes, limits: &Limits, head: &mut Head) -> Result<Op
     let bytes: &[u8] = input;
     let length = match request.parse_with_uninit_headers(bytes, room) {
         Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) if bytes.first() == Some(&b'\n') => return Err(BARE_LF),
         Ok(httparse::Status::Partial) => return refuse_if_too_long(bytes, limits).map(|()| None),
-        Err(error) => return Err(refusal(error, bytes)),
+        Err(error) => {
+            let Some(at) = later_minor(bytes) else { return Err(refusal(error, bytes)) };
+            // HTTP/1.2 and the like are read as 1.1, the highest minor version there is (RFC 9110 section 2.5).
+            let mut known = bytes.to_vec();
+            known[at] = b'1';
+            return self::head(&known.into(), limits, head);
+        }
     };
     if length > limits.head_bytes {
         return refuse_if_too_long(bytes, limits).and(Err(HEAD_TOO_LONG));
@@ -48,44 +61,72 @@ pub(crate) fn head(input: &Bytes, limits: &Limits, head: &mut Head) -> Result<Op
     if target.len() > limits.target_bytes {
         return Err(TARGET_TOO_LONG);
     }
-    let base = bytes.as_ptr() as usize;
-    // `length` is at most `head_bytes`, and that at most 65,535.
-    let at = |part: &[u8]| (part.as_ptr() as usize - base) as u16;
+    // Empty lines before the request are taken off before; what is left of them did not end in CR LF.
+    if method.as_ptr() != bytes.as_ptr() {
+        return Err(BARE_LF);
+    }
     head.method = parse_method(method)?;
     head.version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    let start = at(target.as_bytes());
+    let parts = target::parts(&head.method, target.as_bytes())?;
+    // All offsets are within `length`, which is at most `head_bytes`, and that at most 65,535.
+    let start = (target.as_ptr() as usize - bytes.as_ptr() as usize) as u16;
+    let at = |range: Range<usize>| start + range.start as u16..start + range.end as u16;
     head.target = start..start + target.len() as u16;
-    let path = path(target)?;
-    head.path = start + path.start..start + path.end;
+    head.path = at(parts.path);
+    head.query = parts.query.map_or(0, |query| start + query as u16);
+    head.authority = parts.authority.map_or(0..0, at);
     head.headers.begin(input.prefix(length));
-    for field in request.headers.iter() {
-        let name = field.name.as_bytes();
-        head.headers.push(Field {
-            known: Known::of(name),
-            name_len: u8::try_from(name.len()).map_err(|_| NAME_TOO_LONG)?,
-            name_at: at(name),
-            value_at: at(field.value),
-            value_len: field.value.len() as u16,
-        });
-    }
+    push_fields(bytes, length, request.headers, &mut head.headers)?;
     Ok(Some(length))
 }
 
-/// Where the path lies in a target. In absolute form (RFC 9112 section 3.2.2) it begins at the first slash after
-/// the authority.
-fn path(target: &str) -> Result<Range<u16>, Refusal> {
-    let end = target.bytes().position(|byte| byte == b'?').unwrap_or(target.len());
-    if !target.is_ascii() {
-        return Err(Refusal::bad("the request target holds bytes that must be percent-encoded"));
+/// Parses a section of fields and the empty line at its end, which is all of `input`: trailers (RFC 9112 section
+/// 7.1.2).
+pub(crate) fn fields(input: &Bytes, limits: &Limits) -> Result<Headers, Refusal> {
+    let mut room = [httparse::EMPTY_HEADER; Limits::MOST_HEADERS];
+    let bytes: &[u8] = input;
+    match httparse::parse_headers(bytes, &mut room[..limits.headers.min(Limits::MOST_HEADERS)]) {
+        Ok(httparse::Status::Complete((length, found))) if length == bytes.len() => {
+            let mut headers = Headers::default();
+            headers.begin(input.clone());
+            push_fields(bytes, length, found, &mut headers)?;
+            Ok(headers)
+        }
+        Ok(_) => Err(BARE_LF),
+        Err(error) => Err(refusal(error, b"")),
     }
-    let start = match target.as_bytes().first() {
-        Some(b'/') => 0,
-        _ => target[..end].find("://").map_or(0, |scheme| {
-            let authority = scheme + 3;
-            target[authority..end].find('/').map_or(end, |slash| authority + slash)
-        }),
-    };
-    Ok(start as u16..end as u16)
+}
+
+/// Notes where the fields lie in `bytes`, whose first `length` are a head or a section of fields.
+fn push_fields(
+    bytes: &[u8],
+    length: usize,
+    found: &[httparse::Header<'_>],
+    headers: &mut Headers,
+) -> Result<(), Refusal> {
+    let base = bytes.as_ptr() as usize;
+    let at = |part: &[u8]| part.as_ptr() as usize - base;
+    // Two readers of which one takes a bare LF for the end of a line can see two heads (RFC 9112 section 2.2 lets
+    // us refuse it). The parser takes it, so each line's end is looked at, from where the next begins.
+    let mut all_cr_lf = ends_in_cr(bytes, length) && ends_in_cr(bytes, length - 2);
+    for field in found {
+        let name = field.name.as_bytes();
+        all_cr_lf &= ends_in_cr(bytes, at(name));
+        headers.push(Field {
+            known: Known::of(name),
+            name_len: u8::try_from(name.len()).map_err(|_| NAME_TOO_LONG)?,
+            name_at: at(name) as u16,
+            value_at: at(field.value) as u16,
+            value_len: field.value.len() as u16,
+        });
+    }
+    if all_cr_lf { Ok(()) } else { Err(BARE_LF) }
+}
+
+/// Whether the line that ends before `next` has a CR before its LF. The first line has none before it.
+#[inline]
+fn ends_in_cr(bytes: &[u8], next: usize) -> bool {
+    next == 0 || next >= 2 && bytes[next - 2] == b'\r'
 }
 
 /// Whether a head that is still incomplete has already outgrown its limits, and which.
@@ -104,6 +145,7 @@ fn parse_method(method: &str) -> Result<Method, Refusal> {
     match method {
         "GET" => Ok(Method::GET),
         "POST" => Ok(Method::POST),
+        "TRACE" => Err(NO_TRACE),
         _ => Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::bad("the method is not a token")),
     }
 }
@@ -119,7 +161,7 @@ fn refusal(error: httparse::Error, bytes: &[u8]) -> Refusal {
         httparse::Error::HeaderValue => {
             Refusal::bad("a header field's value holds a byte that may not be there")
         }
-        httparse::Error::NewLine => Refusal::bad("a line of the head does not end in CR LF"),
+        httparse::Error::NewLine => BARE_LF,
         httparse::Error::Token => Refusal::bad("the request line is malformed"),
         httparse::Error::Status => Refusal::bad("the request head is malformed"),
     }
@@ -131,6 +173,14 @@ fn names_another_version(bytes: &[u8]) -> bool {
     let Some(at) = line.windows(5).rposition(|window| window == b"HTTP/") else { return false };
     matches!(line[at + 5..].trim_ascii_end(), [major, b'.', minor]
         if major.is_ascii_digit() && minor.is_ascii_digit() && *major != b'1')
+}
+
+/// Where the minor version stands if the request line ends in `HTTP/1.2` to `HTTP/1.9`.
+fn later_minor(bytes: &[u8]) -> Option<usize> {
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let (minor, before) = line.split_last()?;
+    (before.ends_with(b" HTTP/1.") && matches!(minor, b'2'..=b'9')).then_some(before.len())
 }
 
 #[cfg(test)]
@@ -162,20 +212,22 @@ mod tests {
     }
 
     #[test]
-    fn the_path_is_found_in_every_form_of_target() {
-        for (target, expected) in [
-            ("/", "/"),
-            ("/a?b=/c?d", "/a"),
-            ("/a://b", "/a://b"),
-            ("http://x/a?b", "/a"),
-            ("http://x?b/c", ""),
-            ("http://x", ""),
-            ("*", "*"),
-            ("x:80", "x:80"),
-        ] {
-            let found = path(target).unwrap();
-            assert_eq!(&target[found.start as usize..found.end as usize], expected, "{target}");
+    fn a_line_that_ends_in_a_bare_lf_is_refused_wherever_it_is() {
+        let text = "GET / HTTP/1.1\r\nHost: x\r\nA:\r\nB: \r\n\r\n";
+        assert!(parse(text, &Limits::default()).unwrap().is_some());
+        for (at, _) in text.match_indices("\r\n") {
+            let bare = [&text[..at], &text[at + 1..]].concat();
+            assert_eq!(status(&bare), 400, "{bare:?}");
         }
+    }
+
+    #[test]
+    fn a_later_minor_version_is_read_as_1_1() {
+        let text = "GET /a HTTP/1.7\r\nHost: x\r\n\r\n";
+        let (head, length) = parse(text, &Limits::default()).unwrap().unwrap();
+        assert_eq!((head.version, length), (Version::HTTP_11, text.len()));
+        assert_eq!(head.headers.get_str("host"), Some("x"));
+        assert!(parse(&text[..20], &Limits::default()).unwrap().is_none());
     }
 
     #[test]

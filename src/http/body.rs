@@ -2,6 +2,7 @@
 
 use crate::bytes::Bytes;
 use crate::error::{Error, Result};
+use crate::http::headers::{Headers, ResponseHeaders, checked_field, may_be_trailer};
 use futures_core::Stream;
 use http::StatusCode;
 use std::cell::{Cell, RefCell};
@@ -25,8 +26,16 @@ enum Content {
     Empty,
     Whole(Bytes),
     Arriving(Rc<Channel>),
-    Made(Pin<Box<dyn Stream<Item = Result<Bytes>>>>),
+    Made(Box<Made>),
 }
+
+/// A body made as it goes, and what is to follow it.
+struct Made {
+    stream: Pin<Box<dyn Stream<Item = Result<Bytes>>>>,
+    trailers: Option<MakeTrailers>,
+}
+
+type MakeTrailers = Box<dyn FnOnce() -> Trailers>;
 
 impl Body {
     /// No body.
@@ -37,7 +46,35 @@ impl Body {
     /// A body made as it goes, sent chunked in HTTP/1.1. The next piece is asked for when the one before has
     /// been handed to the kernel. An error ends the connection, so that the client sees the body was cut.
     pub fn stream(stream: impl Stream<Item = Result<Bytes>> + 'static) -> Self {
-        Self(Content::Made(Box::pin(stream)))
+        Self(Content::Made(Box::new(Made { stream: Box::pin(stream), trailers: None })))
+    }
+
+    /// A body made as it goes, followed by trailer fields, which `trailers` makes once the stream has ended.
+    ///
+    /// They reach an HTTP/1.1 client that has said that it reads them (`TE: trailers`); to others the body is sent
+    /// without them (RFC 9110 section 6.5.1).
+    pub fn stream_with_trailers(
+        stream: impl Stream<Item = Result<Bytes>> + 'static,
+        trailers: impl FnOnce() -> Trailers + 'static,
+    ) -> Self {
+        let trailers: Option<MakeTrailers> = Some(Box::new(trailers));
+        Self(Content::Made(Box::new(Made { stream: Box::pin(stream), trailers })))
+    }
+
+    /// The trailer fields of a request's body (RFC 9112 section 7.1.2): once, after its end, if any came.
+    pub fn take_trailers(&mut self) -> Option<Headers> {
+        match &self.0 {
+            Content::Arriving(channel) => channel.trailers.borrow_mut().take(),
+            _ => None,
+        }
+    }
+
+    /// The trailer fields that are to follow a response's body.
+    pub(crate) fn make_trailers(&mut self) -> Trailers {
+        match &mut self.0 {
+            Content::Made(made) => made.trailers.take().map(|make| make()).unwrap_or_default(),
+            _ => Trailers::default(),
+        }
     }
 
     /// The next piece; `None` at the end.
@@ -86,7 +123,7 @@ impl Body {
             Content::Empty => Poll::Ready(None),
             Content::Whole(_) => Poll::Ready(self.whole().filter(|bytes| !bytes.is_empty()).map(Ok)),
             Content::Arriving(channel) => channel.poll_next(cx),
-            Content::Made(stream) => stream.as_mut().poll_next(cx),
+            Content::Made(made) => made.stream.as_mut().poll_next(cx),
         }
     }
 
@@ -121,9 +158,41 @@ impl Body {
             end: RefCell::default(),
             reader: RefCell::default(),
             feeder: RefCell::default(),
+            trailers: RefCell::default(),
             wanted: Cell::new(false),
         });
         (Sender(Rc::clone(&channel)), Self(Content::Arriving(channel)))
+    }
+}
+
+/// The trailer fields of a response (RFC 9110 section 6.5).
+///
+/// ```
+/// use kiang::Trailers;
+/// let trailers = Trailers::new().with("X-Checksum", "900150983cd24fb0")?;
+/// # kiang::Result::Ok(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Trailers(pub(crate) ResponseHeaders);
+
+impl Trailers {
+    /// No fields.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a field.
+    ///
+    /// # Errors
+    /// If it cannot be a header field, or is one that must stand in the head: those that frame a message, describe
+    /// its content, authenticate or control (RFC 9110 section 6.5.1).
+    pub fn with(mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) -> Result<Self> {
+        let (name, value) = checked_field(name.into(), value.into())?;
+        if !may_be_trailer(&name) {
+            return Err(Error::new(format!("{name:?} cannot be a trailer field")));
+        }
+        self.0.push((name, value));
+        Ok(self)
     }
 }
 
@@ -154,6 +223,7 @@ struct Channel {
     reader: RefCell<Option<Waker>>,
     /// Who brings the pieces, while nobody wants one.
     feeder: RefCell<Option<Waker>>,
+    trailers: RefCell<Option<Headers>>,
     wanted: Cell<bool>,
 }
 
@@ -213,6 +283,11 @@ impl Sender {
         self.0.wanted.set(false);
         self.0.pieces.borrow_mut().push_back(piece);
         self.0.wake();
+    }
+
+    /// The trailers that came behind the body; to be told before its end.
+    pub(crate) fn set_trailers(&self, trailers: Option<Headers>) {
+        *self.0.trailers.borrow_mut() = trailers;
     }
 
     pub(crate) fn end(&self, result: Result<()>) {

@@ -1,8 +1,10 @@
 //! Header fields: of a request, where they arrived; of a response, as they were set.
 
 use crate::bytes::Bytes;
+use crate::error::{Error, Result};
 use smallvec::SmallVec;
 use std::fmt;
+use std::ops::Range;
 
 /// Names that the engine itself looks for or that nearly every request carries, by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,7 @@ pub(crate) enum Known {
     Expect,
     Host,
     Server,
+    Te,
     TransferEncoding,
     Upgrade,
     UserAgent,
@@ -29,6 +32,7 @@ impl Known {
     /// The number of a name; field names are case-insensitive (RFC 9110 section 5.1).
     pub(crate) fn of(name: &[u8]) -> Self {
         let (known, spelled): (Self, &[u8]) = match name.len() {
+            2 => (Self::Te, b"te"),
             4 => match name[0] | 0x20 {
                 b'h' => (Self::Host, b"host"),
                 _ => (Self::Date, b"date"),
@@ -161,6 +165,12 @@ impl Headers {
         self.repeated & (1 << known as u16) != 0
     }
 
+    /// Where in the head the value of the first field of a numbered name lies.
+    pub(crate) fn place(&self, known: Known) -> Option<Range<u16>> {
+        let field = self.fields.iter().find(|field| field.known == known)?;
+        Some(field.value_at..field.value_at + field.value_len)
+    }
+
     /// The values of all fields of a numbered name, in order.
     pub(crate) fn known(&self, known: Known) -> impl Iterator<Item = &[u8]> {
         self.fields.iter().filter(move |field| field.known == known).map(|field| self.value(*field))
@@ -192,6 +202,59 @@ pub(crate) fn is_token(name: &[u8]) -> bool {
         && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
+/// Whether a field may stand behind the body: none that frames or routes a message, authenticates, modifies the
+/// request, controls the response or describes the content, which all must be known before (RFC 9110 section 6.5.1).
+pub(crate) fn may_be_trailer(name: &[u8]) -> bool {
+    const NEVER: [&str; 32] = [
+        "age",
+        "authorization",
+        "cache-control",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-range",
+        "content-type",
+        "cookie",
+        "date",
+        "expect",
+        "expires",
+        "host",
+        "keep-alive",
+        "location",
+        "max-forwards",
+        "pragma",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "range",
+        "retry-after",
+        "server",
+        "set-cookie",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "vary",
+        "via",
+        "warning",
+        "www-authenticate",
+    ];
+    let is = |never: &str| name.eq_ignore_ascii_case(never.as_bytes());
+    let conditional = name.len() >= 3 && name[..3].eq_ignore_ascii_case(b"if-");
+    !conditional && !NEVER.into_iter().any(is)
+}
+
+/// A field that can be sent: its name is a token, and its value holds no CR, LF or NUL.
+pub(crate) fn checked_field(name: Bytes, value: Bytes) -> Result<(Bytes, Bytes)> {
+    if !is_token(&name) {
+        return Err(Error::new(format!("{name:?} cannot be the name of a header field")));
+    }
+    if !is_value(&value) {
+        return Err(Error::new(format!("{value:?} cannot be the value of the header field {name:?}")));
+    }
+    Ok((name, value))
+}
+
 /// Whether this may stand as a field value: no CR, LF or NUL, by which a value could become something else
 /// (RFC 9110 section 5.5).
 pub(crate) fn is_value(value: &[u8]) -> bool {
@@ -218,6 +281,8 @@ mod tests {
             ("content-LENGTH", Known::ContentLength),
             ("Transfer-Encoding", Known::TransferEncoding),
             ("expect", Known::Expect),
+            ("TE", Known::Te),
+            ("td", Known::Other),
             ("hosts", Known::Other),
             ("h0st", Known::Other),
             ("content-lengtg", Known::Other),

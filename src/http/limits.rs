@@ -18,6 +18,10 @@ pub struct Limits {
     /// A request's body where it is collected in memory (`Bytes`, `String`, `Json`), in bytes; beyond it, 413.
     /// Default 2 MiB.
     pub buffered_body_bytes: usize,
+    /// The chunk extensions of one body together, in bytes; beyond it, 400. Default 4 KiB.
+    pub chunk_extension_bytes: usize,
+    /// The trailer fields of one body, in bytes; beyond it, 431. At most 65,535. Default 8 KiB.
+    pub trailer_bytes: usize,
     /// Connections open at one time on one core; beyond it, new ones wait in the accept queue. Default 100,000.
     pub connections: usize,
 }
@@ -37,6 +41,8 @@ impl Default for Limits {
             target_bytes: 8 << 10,
             body_bytes: 64 << 20,
             buffered_body_bytes: 2 << 20,
+            chunk_extension_bytes: 4 << 10,
+            trailer_bytes: 8 << 10,
             connections: 100_000,
         }
     }

@@ -8,3 +8,4 @@ pub(crate) mod limits;
 pub(crate) mod request;
 pub(crate) mod respond;
 pub(crate) mod response;
+pub(crate) mod upgrade;

@@ -25,6 +25,10 @@ pub(crate) struct Head {
     pub(crate) version: Version,
     pub(crate) target: Range<u16>,
     pub(crate) path: Range<u16>,
+    /// Where the query begins; 0, where the method is, if there is none. It ends with the target.
+    pub(crate) query: u16,
+    /// The host that is asked for: the target's authority, or else Host; empty if there is none.
+    pub(crate) authority: Range<u16>,
     pub(crate) headers: Headers,
 }
 
@@ -62,9 +66,15 @@ impl Request {
 
     /// What follows the `?` of the target, percent-encoded as it was received.
     pub fn query(&self) -> Option<&str> {
-        let Head { target, path, .. } = &self.head;
-        // Past the question mark that ended the path.
-        (path.end < target.end).then(|| self.text(&(path.end + 1..target.end)))
+        let Head { target, query, .. } = &self.head;
+        (*query != 0).then(|| self.text(&(*query..target.end)))
+    }
+
+    /// The host that is asked for, with its port if it has one: what the target names, or else Host (RFC 9110
+    /// section 7.2). HTTP/1.0 may leave it out.
+    pub fn host(&self) -> Option<&str> {
+        let authority = &self.head.authority;
+        (!authority.is_empty()).then(|| self.text(authority))
     }
 
     /// The version of HTTP it came in.

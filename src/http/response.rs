@@ -1,9 +1,10 @@
 //! A response: status, fields, body.
 
 use crate::bytes::Bytes;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::http::body::Body;
-use crate::http::headers::{Known, ResponseHeaders, is_token, is_value};
+use crate::http::headers::{Known, ResponseHeaders, checked_field};
+use crate::http::upgrade::{Continue, Upgrade, Upgraded};
 use http::StatusCode;
 
 /// What answers a request. `Server`, `Date` and the framing (`Content-Length`, `Transfer-Encoding`,
@@ -21,6 +22,7 @@ pub struct Response {
     /// Whether the handler set a field that is the engine's own to send.
     sets_ours: bool,
     body: Body,
+    upgrade: Option<Box<Upgrade>>,
 }
 
 /// The content type that follows from what a handler returned: a whole field line, since that is one copy.
@@ -43,7 +45,37 @@ impl Response {
             headers: ResponseHeaders::new(),
             sets_ours: false,
             body: Body::empty(),
+            upgrade: None,
         }
+    }
+
+    /// Switches the connection to another protocol (RFC 9110 section 7.8), which `then` speaks: `101 (Switching
+    /// Protocols)`, with what fields are added to it. If the request did not ask for an upgrade, 426 is answered.
+    ///
+    /// ```
+    /// use kiang::{App, Response, Upgraded};
+    /// let app = App::new().get("/echo", || {
+    ///     Response::upgrade("echo", async |mut connection: Upgraded| {
+    ///         while let Ok(Some(bytes)) = connection.read().await {
+    ///             if connection.write(bytes).await.is_err() {
+    ///                 break;
+    ///             }
+    ///         }
+    ///     })
+    /// });
+    /// ```
+    ///
+    /// # Panics
+    /// As [`header`](Self::header), whose value `protocol` is.
+    pub fn upgrade<F>(protocol: impl Into<Bytes>, then: F) -> Self
+    where
+        F: AsyncFnOnce(Upgraded) + 'static,
+    {
+        let protocol = protocol.into();
+        let mut response = Self::new(StatusCode::SWITCHING_PROTOCOLS).header("Upgrade", protocol.clone());
+        let then: Continue = Box::new(move |connection| Box::pin(async move { then(connection).await }));
+        response.upgrade = Some(Box::new(Upgrade { protocol, then }));
+        response
     }
 
     /// Adds a header field.
@@ -61,13 +93,7 @@ impl Response {
 
     /// Adds a header field, if its name is a token and its value holds no CR, LF or NUL (RFC 9110 section 5).
     pub fn try_header(mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) -> Result<Self> {
-        let (name, value) = (name.into(), value.into());
-        if !is_token(&name) {
-            return Err(Error::new(format!("{name:?} cannot be the name of a header field")));
-        }
-        if !is_value(&value) {
-            return Err(Error::new(format!("{value:?} cannot be the value of the header field {name:?}")));
-        }
+        let (name, value) = checked_field(name.into(), value.into())?;
         match Known::of(&name) {
             // A handler's own comes in place of the one that its body's type implied.
             Known::ContentType => self.content_type = ContentType::NONE,
@@ -116,6 +142,10 @@ impl Response {
     /// Whether the handler set a field that is the engine's own to send: it is read, and not sent.
     pub(crate) fn sets_ours(&self) -> bool {
         self.sets_ours
+    }
+
+    pub(crate) fn take_upgrade(&mut self) -> Option<Box<Upgrade>> {
+        self.upgrade.take()
     }
 
     pub(crate) fn body_mut(&mut self) -> &mut Body {

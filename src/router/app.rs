@@ -1,9 +1,9 @@
 //! Routes: paths and methods to handlers.
 
 use super::handler::{Endpoint, Handler, endpoint};
-use crate::bytes::Bytes;
 use crate::http::request::Request;
-use crate::http::respond::{IntoResponse, plain_status};
+use crate::http::respond::plain_status;
+use crate::http::response::Response;
 use crate::server::{Answer, Service};
 use http::{Method, StatusCode};
 use rustc_hash::FxHashMap;
@@ -31,6 +31,8 @@ pub struct App {
     /// All paths, for those with `{name}` segments.
     patterns: matchit::Router<usize>,
     fallback: Option<Endpoint>,
+    /// The value of `Allow` for `OPTIONS *`: every method that any path allows.
+    allow: String,
 }
 
 struct Route {
@@ -65,8 +67,8 @@ impl App {
 
     methods! { get GET post POST put PUT delete DELETE patch PATCH head HEAD options OPTIONS }
 
-    /// Answers requests with this method for this path. `HEAD` is answered by the handler of `GET` unless it
-    /// has its own.
+    /// Answers requests with this method for this path. `HEAD` is answered by the handler of `GET`, and `OPTIONS`
+    /// with the methods that are allowed, unless they have a handler of their own.
     ///
     /// # Panics
     /// If the path does not begin with a slash, is malformed, or contradicts another; or if it has a handler for
@@ -77,7 +79,10 @@ impl App {
         let known = route.methods.iter().any(|(other, _)| *other == method);
         assert!(!known, "{method} {path} has a handler already");
         route.methods.push((method, endpoint(handler)));
-        route.allow = allow(&route.methods);
+        route.allow = allow(route.methods.iter().map(|(method, _)| method));
+        let all: Vec<_> =
+            self.routes.iter().flat_map(|route| &route.methods).map(|(method, _)| method).collect();
+        self.allow = allow(all.into_iter());
         self
     }
 
@@ -154,12 +159,18 @@ impl Service for App {
         let Some(route) = self.find(request) else {
             return match &self.fallback {
                 Some(fallback) => fallback(request),
+                // `OPTIONS *` asks about the server as a whole (RFC 9110 section 9.3.7).
+                None if request.path() == "*" => Answer::Ready(allowing(StatusCode::NO_CONTENT, &self.allow)),
                 None => Answer::Ready(plain_status(StatusCode::NOT_FOUND)),
             };
         };
         match route.endpoint(request.method()) {
             Some(endpoint) => endpoint(request),
-            None => Answer::Ready(route.not_allowed()),
+            None if request.method() == Method::OPTIONS => {
+                Answer::Ready(allowing(StatusCode::NO_CONTENT, &route.allow))
+            }
+            // RFC 9110 section 15.5.6: with the methods that are allowed.
+            None => Answer::Ready(allowing(StatusCode::METHOD_NOT_ALLOWED, &route.allow)),
         }
     }
 }
@@ -173,19 +184,22 @@ impl Route {
             .or_else(|| if method == Method::HEAD { of(&Method::GET) } else { None })
             .or(self.any.as_ref())
     }
-
-    /// RFC 9110 section 15.5.6: with the methods that are allowed.
-    fn not_allowed(&self) -> crate::http::response::Response {
-        let allow = Bytes::from(self.allow.clone());
-        plain_status(StatusCode::METHOD_NOT_ALLOWED).header("Allow", allow).into_response()
-    }
 }
 
-fn allow(methods: &[(Method, Endpoint)]) -> String {
-    let mut names: Vec<_> = methods.iter().map(|(method, _)| method.as_str()).collect();
-    if names.contains(&"GET") && !names.contains(&"HEAD") {
+/// An answer that names the methods that are allowed (RFC 9110 section 10.2.1).
+fn allowing(status: StatusCode, allow: &str) -> Response {
+    let response = if status.is_success() { Response::new(status) } else { plain_status(status) };
+    response.header("Allow", allow.to_owned())
+}
+
+fn allow<'a>(methods: impl Iterator<Item = &'a Method>) -> String {
+    let mut names: Vec<_> = methods.map(Method::as_str).collect();
+    if names.contains(&"GET") {
         names.push("HEAD");
     }
+    names.push("OPTIONS");
+    names.sort_unstable();
+    names.dedup();
     names.join(", ")
 }
 
@@ -246,7 +260,7 @@ mod tests {
             ("/", "root"),
             ("/?a=b", "root"),
             ("/a/b", "literal"),
-            ("/a/{x}", "{x}"),
+            ("/a/%7Bx%7D", "{x}"),
             ("/a/c", "c"),
             ("/a/c%20d%2Fe?x=/y", "c d/e"),
             ("/files/x/y", "x/y"),
@@ -257,7 +271,7 @@ mod tests {
             assert_eq!(text(&app, "GET", target), (200, expected.to_owned()), "{target}");
         }
         assert_eq!(text(&app, "GET", "/me/to/x").0, 400);
-        for unknown in ["/a", "/a/", "/a/b/c", "/b", "*", "/files/"] {
+        for unknown in ["/a", "/a/", "/a/b/c", "/b", "/files/"] {
             assert_eq!(text(&app, "GET", unknown).0, 404, "{unknown}");
         }
     }
@@ -269,7 +283,7 @@ mod tests {
         assert_eq!(text(&app, "HEAD", "/a/b").0, 200);
         let refused = answer(&app, "DELETE", "/a/b");
         assert_eq!(refused.status(), 405);
-        assert!(refused.headers().contains(&(Bytes::from("Allow"), Bytes::from("GET, POST, HEAD"))));
+        assert!(refused.headers().contains(&("Allow".into(), "GET, HEAD, OPTIONS, POST".into())));
     }
 
     #[test]

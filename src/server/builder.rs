@@ -202,6 +202,14 @@ fn check(limits: &Limits) -> Result<()> {
             Limits::MOST_HEAD_BYTES
         )));
     }
+    // The empty line at their end is kept with them.
+    if limits.trailer_bytes > Limits::MOST_HEAD_BYTES - 2 {
+        return Err(Error::new(format!(
+            "the limit on a body's trailers is {} bytes: at most {} are possible",
+            limits.trailer_bytes,
+            Limits::MOST_HEAD_BYTES - 2
+        )));
+    }
     if !(1..=Limits::MOST_HEADERS).contains(&limits.headers) {
         return Err(Error::new(format!(
             "the limit on header fields is {}: it must be between 1 and {}",

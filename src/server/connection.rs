@@ -18,17 +18,18 @@ use crate::error::Error;
 use crate::h1::connection::{COPIED_BODY, Connection as Http, Incoming, Rest, unsendable};
 use crate::h1::encode::BodyEncoder;
 use crate::h1::refusal::Refusal;
-use crate::http::body::{Body, Sender};
+use crate::http::body::{Body, Sender, Trailers};
 use crate::http::request::{Origin, Request};
 use crate::http::respond::plain_status;
 use crate::http::response::Response;
+use crate::http::upgrade::{Upgrade, Upgraded};
 use crate::runtime::{Payload, Stream, Timer};
 use http::StatusCode;
 
 /// Once this much is to be sent it is sent, and pipelined requests behind it wait.
 const BATCH: usize = 64 << 10;
 /// The longest piece of a body given to the kernel at once, so that the write deadline sees progress.
-const LONGEST_SEND: usize = 256 << 10;
+pub(super) const LONGEST_SEND: usize = 256 << 10;
 /// While the server drains, an idle connection gets this long to send one more request, which is then answered
 /// with `Connection: close`: it may be on its way already.
 const DRAIN_IDLE: Duration = Duration::from_millis(250);
@@ -45,7 +46,7 @@ const HEAD_TOO_SLOW: Refusal =
 /// One connection.
 #[expect(clippy::struct_excessive_bools, reason = "facts of the current exchange, independent of each other")]
 pub(super) struct Connection {
-    admission: Admission,
+    pub(super) admission: Admission,
     pub(super) stream: Stream,
     pub(super) http: Http,
     /// Answers that were written and not sent.
@@ -125,43 +126,53 @@ impl Connection {
 
     /// Serves until the connection ends.
     pub(super) async fn serve(mut self) {
-        if self.answer_all().await.is_ok() {
-            self.finish().await;
+        match self.answer_all().await {
+            Ok(None) => self.finish().await,
+            Ok(Some(upgrade)) => {
+                if self.flush().await.is_ok() {
+                    (upgrade.then)(Upgraded::new(self)).await;
+                }
+            }
+            Err(Cut) => {}
         }
     }
 
-    async fn answer_all(&mut self) -> Result<(), Cut> {
+    /// Answers until the connection ends, or leaves HTTP.
+    async fn answer_all(&mut self) -> Result<Option<Box<Upgrade>>, Cut> {
         loop {
             match self.answer_arrived() {
                 Next::Input => {
                     self.flush().await?;
                     match self.input().await? {
                         Input::Arrived => {}
-                        Input::Ended => return Ok(()),
+                        Input::Ended => return Ok(None),
                         Input::TooLate => {
                             self.refuse_late();
-                            return Ok(());
+                            return Ok(None);
                         }
                     }
                 }
                 Next::Flush => self.flush().await?,
                 Next::Answer(answering) => {
                     let mut response = self.await_answer(answering).await?;
-                    let rest = self.respond(&mut response);
-                    self.send_rest(rest).await?;
+                    match self.respond(&mut response) {
+                        Rest::Upgrade(upgrade) => return Ok(Some(upgrade)),
+                        rest => self.send_rest(rest).await?,
+                    }
                 }
+                Next::Rest(Rest::Upgrade(upgrade)) => return Ok(Some(upgrade)),
                 Next::Rest(rest) => self.send_rest(rest).await?,
-                Next::Close => return Ok(()),
+                Next::Close => return Ok(None),
                 Next::Cut => return Err(Cut),
             }
             // Whoever still reads the body comes too late.
             self.incoming = None;
             if !self.http.keep_alive() {
-                return Ok(());
+                return Ok(None);
             }
             if self.body_failed || !self.http.can_skip_body() {
                 self.lingers = true;
-                return Ok(());
+                return Ok(None);
             }
             self.skip_body().await?;
         }
@@ -180,6 +191,7 @@ impl Connection {
                 Err(_) if !self.calls_handler => return Next::Cut,
                 Err(_) => {
                     self.calls_handler = false;
+                    request.set_body(None);
                     if let Some(next) = self.answer(&mut panicked()) {
                         return next;
                     }
@@ -220,6 +232,8 @@ impl Connection {
             self.calls_handler = true;
             let answer = worker.service.call(request);
             self.calls_handler = false;
+            // What the handler has left of the body, nobody reads any more.
+            request.set_body(None);
             match answer {
                 Answer::Ready(mut response) => {
                     if let Some(next) = self.answer(&mut response) {
@@ -282,7 +296,8 @@ impl Connection {
     /// Sends what is left of a response.
     async fn send_rest(&mut self, rest: Rest) -> Result<(), Cut> {
         match rest {
-            Rest::Nothing => Ok(()),
+            // Whoever speaks the new protocol sends.
+            Rest::Nothing | Rest::Upgrade(_) => Ok(()),
             Rest::Bytes(bytes) => self.send_bytes(bytes).await,
             Rest::Stream(body, encoder) => {
                 let sent = self.send_stream(body, encoder).await;
@@ -329,8 +344,13 @@ impl Connection {
             self.flush().await?;
             self.sent().await?;
         }
+        let trailers = if encoder.takes_trailers() {
+            catch_unwind(AssertUnwindSafe(|| body.make_trailers())).map_err(|_| Cut)?
+        } else {
+            Trailers::default()
+        };
         self.take_buffer();
-        encoder.end(&mut self.out).map_err(failed)
+        encoder.end(&trailers.0, &mut self.out).map_err(failed)
     }
 
     /// The next piece of a response's body, which may be made from the body of its request.
@@ -384,7 +404,7 @@ impl Connection {
         poll_fn(|cx| self.poll_sent(cx)).await
     }
 
-    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cut>> {
+    pub(super) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cut>> {
         match self.stream.poll_sent(cx) {
             Poll::Ready(result) => {
                 self.end_wait(Wait::Write);

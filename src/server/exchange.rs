@@ -49,7 +49,7 @@ impl Connection {
             return false;
         }
         let news = loop {
-            break match self.http.next_piece() {
+            break match self.http.next_piece(&self.admission.0.limits) {
                 Ok(Piece::Content(piece)) => Ok(Some(piece)),
                 Ok(Piece::End) => Ok(None),
                 Err(refusal) => Err(Error::from(refusal)),
@@ -66,6 +66,7 @@ impl Connection {
             (end, _) => {
                 self.body_failed |= end.is_err();
                 if let Some(reader) = self.incoming.take() {
+                    reader.set_trailers(self.http.take_trailers());
                     reader.end(end.map(drop));
                 }
             }
@@ -105,7 +106,7 @@ impl Connection {
         self.timer.set(self.worker().deadlines.body);
         self.waits_for = Wait::Skip;
         while !self.http.body_is_read() {
-            match self.http.next_piece() {
+            match self.http.next_piece(&self.admission.0.limits) {
                 Ok(Piece::Content(_) | Piece::End) => {}
                 Err(_) => return Err(Cut),
                 Ok(Piece::NeedMore) => {

@@ -8,6 +8,7 @@ mod exchange;
 mod handle;
 mod service;
 mod signals;
+mod upgrade;
 mod worker;
 
 pub use self::builder::{Server, Started};

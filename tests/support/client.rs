@@ -185,6 +185,18 @@ impl Client {
         self.parse(false)
     }
 
+    /// The next `count` bytes, whatever they are.
+    #[track_caller]
+    pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let deadline = Instant::now() + self.patience;
+        while self.received.len() < count {
+            if let Err(failure) = self.fill(deadline) {
+                panic!("{count} bytes were expected: {failure:?}");
+            }
+        }
+        self.received.drain(..count).collect()
+    }
+
     /// Waits for the end of the connection.
     pub(crate) fn end(&mut self) -> End {
         if self.received.is_empty() {
