@@ -222,6 +222,8 @@ fn every_flag_is_documented_with_variable_key_and_default() {
         ("max-target", size(limits.target_bytes as u64)),
         ("max-body", size(limits.body_bytes)),
         ("max-buffered-body", size(limits.buffered_body_bytes as u64)),
+        ("max-chunk-extensions", size(limits.chunk_extension_bytes as u64)),
+        ("max-trailers", size(limits.trailer_bytes as u64)),
         ("max-connections", limits.connections.to_string()),
         ("head-timeout", span(deadlines.head)),
         ("body-timeout", span(deadlines.body)),
