@@ -248,7 +248,7 @@ impl Connection {
 
     /// Answers with a switch of protocols, if the client has offered one.
     fn switch(&mut self, response: &mut Response, preamble: &Preamble, out: &mut Vec<u8>) -> Result<Rest> {
-        let Some(upgrade) = response.take_upgrade() else {
+        let Some(upgrade) = response.body_mut().take_upgrade() else {
             let status = response.status();
             return Err(Error::new(format!("a handler answered with {status}, which is no final answer")));
         };

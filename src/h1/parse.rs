@@ -98,6 +98,7 @@ pub(crate) fn fields(input: &Bytes, limits: &Limits) -> Result<Headers, Refusal>
 }
 
 /// Notes where the fields lie in `bytes`, whose first `length` are a head or a section of fields.
+#[inline]
 fn push_fields(
     bytes: &[u8],
     length: usize,

@@ -233,7 +233,9 @@ impl Connection {
             let answer = worker.service.call(request);
             self.calls_handler = false;
             // What the handler has left of the body, nobody reads any more.
-            request.set_body(None);
+            if self.incoming.is_some() {
+                request.set_body(None);
+            }
             match answer {
                 Answer::Ready(mut response) => {
                     if let Some(next) = self.answer(&mut response) {
