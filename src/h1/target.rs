@@ -147,7 +147,7 @@ fn is_encoded(host: &[u8]) -> bool {
         match rest {
             [] => return true,
             [b'%', high, low, after @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                rest = after
+                rest = after;
             }
             _ => return false,
         }
@@ -159,7 +159,7 @@ fn is_port(digits: &[u8]) -> bool {
     let mut port = 0;
     digits.iter().all(|digit| {
         port = port * 10 + u32::from(digit.wrapping_sub(b'0'));
-        digit.is_ascii_digit() && port <= u32::from(u16::MAX)
+        digit.is_ascii_digit() && u16::try_from(port).is_ok()
     })
 }
 
