@@ -185,6 +185,10 @@ impl Client {
         self.parse(false)
     }
 
+    pub(crate) fn try_response_to_head(&mut self) -> Result<Response, Failure> {
+        self.parse(true)
+    }
+
     /// Waits for the end of the connection.
     pub(crate) fn end(&mut self) -> End {
         if self.received.is_empty() {
