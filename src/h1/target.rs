@@ -1,7 +1,7 @@
 //! Request targets: their forms, and the authority that they or Host name (RFC 9112 section 3.2, RFC 3986).
 
 use crate::h1::refusal::Refusal;
-use http::{Method, StatusCode};
+use http::Method;
 use std::net::Ipv6Addr;
 use std::ops::Range;
 
@@ -23,8 +23,6 @@ const BAD_AUTHORITY: Refusal =
     Refusal::bad("the request target's authority is not a host with an optional port");
 const BAD_ASTERISK: Refusal = Refusal::bad("the request target * is for OPTIONS alone");
 const BAD_TUNNEL: Refusal = Refusal::bad("the request target of CONNECT is not a host and a port");
-const NO_TUNNEL: Refusal =
-    Refusal::new(StatusCode::NOT_IMPLEMENTED, "this server is no proxy: CONNECT is not implemented");
 
 /// What a byte may be part of.
 const PATH: u8 = 1;
@@ -59,7 +57,12 @@ pub(crate) fn parts(method: &Method, target: &[u8]) -> Result<Parts, Refusal> {
         let port = target.iter().rposition(|byte| *byte == b':').map(|colon| &target[colon + 1..]);
         let is_form =
             is_authority(target) && port.is_some_and(|port| !port.is_empty() && !port.ends_with(b"]"));
-        return Err(if is_form { NO_TUNNEL } else { BAD_TUNNEL });
+        let whole = 0..target.len();
+        return if is_form {
+            Ok(Parts { path: whole.clone(), query: None, authority: Some(whole) })
+        } else {
+            Err(BAD_TUNNEL)
+        };
     }
     match target {
         [b'/', ..] => origin(target, 0),
@@ -242,7 +245,7 @@ mod tests {
         ] {
             assert_eq!(refused(&Method::GET, target), 400, "{target:?}");
         }
-        assert_eq!(refused(&Method::CONNECT, "x:80"), 501);
+        assert!(parts(&Method::CONNECT, b"x:80").is_ok());
         for target in ["/", "x", "x:", "http://x/", "[::1]"] {
             assert_eq!(refused(&Method::CONNECT, target), 400, "{target:?}");
         }
