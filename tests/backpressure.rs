@@ -26,7 +26,7 @@ fn memory() -> usize {
 
 /// A long body, and how much of it was asked for.
 struct Made {
-    made: Rc<Cell<usize>>,
+    total: Rc<Cell<usize>>,
     left: usize,
     piece: Bytes,
 }
@@ -39,7 +39,7 @@ impl futures_core::Stream for Made {
             return Poll::Ready(None);
         }
         self.left -= PIECE;
-        self.made.set(self.made.get() + PIECE);
+        self.total.set(self.total.get() + PIECE);
         Poll::Ready(Some(Ok(self.piece.clone())))
     }
 }

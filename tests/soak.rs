@@ -73,7 +73,7 @@ fn visit(addr: SocketAddr, random: &mut Random) -> u64 {
         }
         7 => {
             let head = "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n";
-            client.send(&head[..1 + random.below(head.len() as u64 - 1) as usize]);
+            client.send(&head[..=random.below(head.len() as u64 - 1) as usize]);
             client.reset();
             return 0;
         }

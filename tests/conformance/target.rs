@@ -194,10 +194,8 @@ fn bytes() -> Vec<Case> {
             let name = format!("{} in the {place}", shown([byte]));
             // What browsers send as it is, though RFC 3986 does not know it there.
             let tolerated: &[u8] = if place == "path" { b"^|" } else { b"\\^`{|}" };
-            cases.push(match tolerated.contains(&byte) {
-                true => accept("3986 2", name, bytes),
-                false => refuse("3986 2", name, bytes),
-            });
+            let verdict = if tolerated.contains(&byte) { accept } else { refuse };
+            cases.push(verdict("3986 2", name, bytes));
         }
     }
     for target in ["/#", "/a#b", "/?a#b", "#", "#/", "http://a.test/#a", "http://a.test#a", "*#", "/a#b?c"] {
