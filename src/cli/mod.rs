@@ -27,7 +27,7 @@ enum Command {
     /// Serve HTTP until SIGTERM or SIGINT
     ///
     /// A flag wins over its environment variable, and that over the configuration file.
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Check whether this machine can serve, and say what would mend it
     Doctor(DoctorArgs),
 }

@@ -18,8 +18,13 @@ pub struct Limits {
     /// A request's body where it is collected in memory (`Bytes`, `String`, `Json`), in bytes; beyond it, 413.
     /// Default 2 MiB.
     pub buffered_body_bytes: usize,
-    /// Connections open at one time on one core; beyond it, new ones wait in the accept queue. Default 100,000.
+    /// Requests answered on one connection; the last answer says `Connection: close`. Default: any number.
+    pub requests: Option<u64>,
+    /// Connections open at one time on one core; beyond it, new ones are answered 503 and closed. Default 100,000.
     pub connections: usize,
+    /// Connections open at one time on one core of one peer, which is an IPv4 address or an IPv6 network of 64 bits
+    /// (what one subscriber is given, RFC 6177); beyond it, new ones are closed with a reset. Default 16,384.
+    pub connections_per_peer: usize,
 }
 
 impl Limits {
@@ -37,7 +42,9 @@ impl Default for Limits {
             target_bytes: 8 << 10,
             body_bytes: 64 << 20,
             buffered_body_bytes: 2 << 20,
+            requests: None,
             connections: 100_000,
+            connections_per_peer: 16_384,
         }
     }
 }

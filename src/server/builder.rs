@@ -146,6 +146,7 @@ impl Server {
     /// If a core cannot be started, or its ring fails.
     pub fn run<S: Service>(self, make: impl Fn(Core) -> S + Send + Sync + 'static) -> Result<()> {
         check(&self.limits)?;
+        check_deadlines(&self.deadlines)?;
         let cpus = self.cores.cpus()?;
         let found = runtime::probe()
             .map_err(|error| Error::new("io_uring cannot be used here").because(error.to_string()))?;
@@ -207,6 +208,21 @@ fn check(limits: &Limits) -> Result<()> {
             "the limit on header fields is {}: it must be between 1 and {}",
             limits.headers,
             Limits::MOST_HEADERS
+        )));
+    }
+    if limits.requests == Some(0) || limits.connections == 0 || limits.connections_per_peer == 0 {
+        return Err(Error::new(
+            "the limit on connections, on those of a peer, or on the requests of a connection is 0, which would serve nobody: it must be at least 1",
+        ));
+    }
+    Ok(())
+}
+
+fn check_deadlines(deadlines: &Deadlines) -> Result<()> {
+    let Deadlines { head, body, min_body_rate: _, idle, handler, write } = deadlines;
+    if [head, body, idle, handler, write].into_iter().any(Duration::is_zero) {
+        return Err(Error::new(format!(
+            "one of the deadlines is zero, so nobody could meet it: all must be longer, at least a millisecond ({deadlines:?})"
         )));
     }
     Ok(())
