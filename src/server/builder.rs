@@ -210,20 +210,31 @@ fn check(limits: &Limits) -> Result<()> {
             Limits::MOST_HEADERS
         )));
     }
-    if limits.requests == Some(0) || limits.connections == 0 || limits.connections_per_peer == 0 {
-        return Err(Error::new(
-            "the limit on connections, on those of a peer, or on the requests of a connection is 0, which would serve nobody: it must be at least 1",
-        ));
+    let most = [
+        ("requests", limits.requests.unwrap_or(u64::MAX)),
+        ("connections", limits.connections as u64),
+        ("connections_per_peer", limits.connections_per_peer as u64),
+    ];
+    match most.iter().find(|(_, most)| *most == 0) {
+        Some((name, _)) => Err(Error::new(format!(
+            "the limit `{name}` is 0, so nobody could be served: it must be at least 1"
+        ))),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn check_deadlines(deadlines: &Deadlines) -> Result<()> {
-    let Deadlines { head, body, min_body_rate: _, idle, handler, write } = deadlines;
-    if [head, body, idle, handler, write].into_iter().any(Duration::is_zero) {
-        return Err(Error::new(format!(
-            "one of the deadlines is zero, so nobody could meet it: all must be longer, at least a millisecond ({deadlines:?})"
-        )));
+    let all = [
+        ("head", deadlines.head),
+        ("body", deadlines.body),
+        ("idle", deadlines.idle),
+        ("handler", deadlines.handler),
+        ("write", deadlines.write),
+    ];
+    match all.iter().find(|(_, deadline)| deadline.is_zero()) {
+        Some((name, _)) => Err(Error::new(format!(
+            "the deadline `{name}` is zero, so nobody could meet it: it must be longer"
+        ))),
+        None => Ok(()),
     }
-    Ok(())
 }
