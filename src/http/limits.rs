@@ -23,7 +23,8 @@ pub struct Limits {
     /// Connections open at one time on one core; beyond it, new ones are answered 503 and closed. Default 100,000.
     pub connections: usize,
     /// Connections open at one time on one core of one peer, which is an IPv4 address or an IPv6 network of 64 bits
-    /// (what one subscriber is given, RFC 6177); beyond it, new ones are closed with a reset. Default 16,384.
+    /// (in which one host can take any address, RFC 8981); beyond it, new ones are closed with a reset. Default
+    /// 16,384.
     pub connections_per_peer: usize,
 }
 

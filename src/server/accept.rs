@@ -77,7 +77,8 @@ fn take_in(worker: &Rc<Worker>, accepted: Accepted) {
     let peer = accepted.peer().ok();
     match worker.admit(peer.map(|peer| peer.ip())) {
         Verdict::Admitted(admission) => {
-            worker.core.spawn(Connection::new(admission, accepted.into_stream(), peer).serve());
+            let mut connection = Connection::new(admission, accepted.into_stream(), peer);
+            worker.core.spawn(async move { connection.serve().await });
         }
         Verdict::Shed(place) => worker.core.spawn(shed(place, accepted.into_stream())),
         Verdict::Refused => accepted.reset(),

@@ -130,8 +130,8 @@ impl Connection {
         }
     }
 
-    /// Serves until the connection ends.
-    pub(super) async fn serve(mut self) {
+    /// Serves until the connection ends. By reference: a future that takes it by value keeps room for it twice.
+    pub(super) async fn serve(&mut self) {
         if self.answer_all().await.is_ok() {
             self.finish().await;
         }
