@@ -54,7 +54,7 @@ fn the_slow_side_stops_the_fast_one_and_memory_stays_flat() {
             .get("/download", move || {
                 let piece = Bytes::from(vec![b'x'; PIECE]);
                 Response::new(StatusCode::OK).body(Body::stream(Made {
-                    made: making.clone(),
+                    total: making.clone(),
                     left: LENGTH,
                     piece,
                 }))

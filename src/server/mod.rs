@@ -1,12 +1,17 @@
 //! The server: binds addresses, starts the cores, accepts connections, answers them, and drains.
 
 mod accept;
+mod admission;
 mod builder;
+mod complaint;
 mod connection;
 mod deadlines;
 mod exchange;
 mod handle;
+mod linger;
+mod rate;
 mod service;
+mod shed;
 mod signals;
 mod upgrade;
 mod worker;
