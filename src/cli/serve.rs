@@ -16,6 +16,7 @@ pub(super) fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let server = bind(config)?
         .cores(config.cores.clone())
         .drain(config.drain)
+        .balance(config.balance)
         .limits(config.limits.clone())
         .deadlines(config.deadlines.clone())
         .on_start(move |started| say(&banner::banner(app, started)));

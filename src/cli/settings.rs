@@ -35,6 +35,10 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "text")]
     drain: Option<Span>,
 
+    /// Whether new connections are balanced between the cores [default: false]
+    #[arg(long, env = "KIANG_BALANCE", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    balance: Option<bool>,
+
     /// Longest request line and header fields together; beyond it 431 [default: 16KiB]
     #[arg(long, env = "KIANG_MAX_HEAD", value_name = "SIZE", help_heading = LIMITS)]
     #[serde(deserialize_with = "text")]
@@ -96,6 +100,7 @@ pub(crate) struct Config {
     pub(crate) cores: Cores,
     pub(crate) app: AppName,
     pub(crate) drain: Duration,
+    pub(crate) balance: bool,
     pub(crate) limits: Limits,
     pub(crate) deadlines: Deadlines,
 }
@@ -129,6 +134,7 @@ impl Settings {
             cores: self.cores.or(other.cores),
             app: self.app.or(other.app),
             drain: self.drain.or(other.drain),
+            balance: self.balance.or(other.balance),
             max_head: self.max_head.or(other.max_head),
             max_headers: self.max_headers.or(other.max_headers),
             max_target: self.max_target.or(other.max_target),
@@ -155,6 +161,7 @@ impl Settings {
             cores: self.cores.unwrap_or_default(),
             app: self.app.unwrap_or_default(),
             drain: self.drain.map_or(DRAIN, |span| span.0),
+            balance: self.balance.unwrap_or_default(),
             limits: Limits {
                 head_bytes,
                 headers: self.max_headers.map_or(limits.headers, |count| count.0),

@@ -38,6 +38,16 @@ pub(crate) fn listen(socket: &Socket) -> io::Result<()> {
     socket.listen(BACKLOG)
 }
 
+/// A connection that no core has begun to read from, so that any may take it.
+pub(crate) struct Accepted(OwnedFd);
+
+impl Accepted {
+    /// Takes it for this core.
+    pub(crate) fn open(self, core: &Core) -> Stream {
+        Stream::new(core, self.0)
+    }
+}
+
 /// A listening socket on its core.
 pub(crate) struct Listener {
     core: Core,
@@ -50,9 +60,8 @@ impl Listener {
     }
 
     /// The next connection.
-    pub(crate) async fn accept(&self) -> io::Result<Stream> {
-        let fd = poll_fn(|cx| self.core.ring().poll_accept(self.id, self.core.tasks(), cx)).await?;
-        Ok(Stream::new(&self.core, fd))
+    pub(crate) async fn accept(&self) -> io::Result<Accepted> {
+        poll_fn(|cx| self.core.ring().poll_accept(self.id, self.core.tasks(), cx)).await.map(Accepted)
     }
 
     /// Stops accepting for now; connections wait in the kernel's queue.

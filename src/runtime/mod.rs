@@ -9,6 +9,7 @@ mod cores;
 mod driver;
 mod executor;
 mod listener;
+mod loads;
 mod mailbox;
 mod probe;
 mod ring;
@@ -21,7 +22,8 @@ pub use self::cores::Cores;
 
 pub(crate) use self::core::{Notice, Phase};
 pub(crate) use self::executor::{launch, tell_all};
-pub(crate) use self::listener::{Listener, bind, listen};
+pub(crate) use self::listener::{Accepted, Listener, bind, listen};
+pub(crate) use self::loads::{Loads, Place};
 pub(crate) use self::mailbox::Mailbox;
 pub(crate) use self::probe::probe;
 pub(crate) use self::ring::Payload;

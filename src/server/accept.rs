@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::connection::Connection;
 use super::worker::Worker;
-use crate::runtime::{Listener, Stream, Timer};
+use crate::runtime::{Accepted, Listener, Place, Stream, Timer};
 
 /// How long to wait when the kernel has no descriptor or memory for a connection.
 const RETRY: Duration = Duration::from_millis(100);
@@ -27,7 +27,7 @@ pub(super) async fn accept_until_drain(worker: &Rc<Worker>, listener: Listener) 
         }
         match next(worker, &listener).await {
             None => break,
-            Some(Ok(stream)) => serve(worker, stream),
+            Some(Ok(accepted)) => place(worker, accepted),
             Some(Err(error)) => {
                 if complained.is_none_or(|at| at.elapsed() > COMPLAIN) {
                     complained = Some(Instant::now());
@@ -44,7 +44,7 @@ pub(super) async fn accept_until_drain(worker: &Rc<Worker>, listener: Listener) 
 }
 
 /// The next connection, or `None` when the server drains.
-async fn next(worker: &Worker, listener: &Listener) -> Option<io::Result<Stream>> {
+async fn next(worker: &Worker, listener: &Listener) -> Option<io::Result<Accepted>> {
     let mut accept = pin!(listener.accept());
     poll_fn(|cx| match accept.as_mut().poll(cx) {
         Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
@@ -60,6 +60,20 @@ async fn wait_or_drain(worker: &Worker) {
     timer.set(RETRY);
     poll_fn(|cx| if timer.poll_passed(cx) || worker.is_draining() { Poll::Ready(()) } else { Poll::Pending })
         .await;
+}
+
+/// Serves a connection here, or has a core serve it that has noticeably fewer.
+fn place(worker: &Rc<Worker>, accepted: Accepted) {
+    match worker.elsewhere() {
+        Some((core, place)) => worker.core.hand_over(core, accepted, place),
+        None => serve(worker, accepted.open(&worker.core)),
+    }
+}
+
+/// Serves a connection that another core has handed over.
+pub(super) fn adopt(worker: &Rc<Worker>, accepted: Accepted, place: Place) {
+    let connection = Connection::new(worker.take_over(place), accepted.open(&worker.core));
+    worker.core.spawn(connection.serve());
 }
 
 fn serve(worker: &Rc<Worker>, stream: Stream) {

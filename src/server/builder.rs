@@ -12,7 +12,7 @@ use super::signals::Listening;
 use super::worker::Worker;
 use crate::error::{Error, Result};
 use crate::http::limits::Limits;
-use crate::runtime::{self, Core, Cores, Listener};
+use crate::runtime::{self, Core, Cores, Listener, Loads};
 
 /// An HTTP server: one core of its own for each processor, and on each its own copy of the application.
 ///
@@ -32,6 +32,7 @@ pub struct Server {
     limits: Limits,
     deadlines: Deadlines,
     drain: Duration,
+    balance: bool,
     signals: bool,
     on_start: Option<OnStart>,
     handle: Handle,
@@ -62,6 +63,7 @@ impl Server {
             limits: Limits::default(),
             deadlines: Deadlines::default(),
             drain: Duration::from_secs(10),
+            balance: false,
             signals: true,
             on_start: None,
             handle: Handle::default(),
@@ -119,6 +121,13 @@ impl Server {
         self
     }
 
+    /// Whether a core that accepts a connection hands it over to another, chosen at random, if that has noticeably
+    /// fewer; false by default. The kernel alone deals them out unevenly.
+    pub fn balance(mut self, balance: bool) -> Self {
+        self.balance = balance;
+        self
+    }
+
     /// Whether SIGTERM and SIGINT drain the server, and a second one ends the process at once with the exit code
     /// 128 + its number; true by default.
     pub fn signals(mut self, signals: bool) -> Self {
@@ -151,6 +160,7 @@ impl Server {
             .map_err(|error| Error::new("io_uring cannot be used here").because(error.to_string()))?;
         let addrs = self.addrs();
         let (limits, deadlines, drain) = (self.limits, self.deadlines, self.drain);
+        let loads = self.balance.then(|| Loads::new(cpus.len()));
         let sockets = Mutex::new(sockets_for_each(self.bound, cpus.len())?);
         // First, so that a failure leaves nothing running.
         let listening = if self.signals { Some(Listening::start(self.handle.clone())?) } else { None };
@@ -161,7 +171,7 @@ impl Server {
             };
             let service = Box::new(make(core.clone()));
             let listeners = own.into_iter().map(|socket| Listener::new(core, socket)).collect();
-            Worker::start(core, service, listeners, limits.clone(), deadlines.clone(), drain);
+            Worker::start(core, service, listeners, limits.clone(), deadlines.clone(), drain, loads.clone());
             Ok(())
         })?;
         self.handle.attach(threads.mailboxes());

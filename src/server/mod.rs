@@ -1,6 +1,7 @@
 //! The server: binds addresses, starts the cores, accepts connections, answers them, and drains.
 
 mod accept;
+mod balance;
 mod builder;
 mod connection;
 mod deadlines;

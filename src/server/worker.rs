@@ -4,15 +4,17 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::accept::accept_until_drain;
+use super::accept::{accept_until_drain, adopt};
+use super::balance::Balance;
 use super::deadlines::Deadlines;
 use super::service::Service;
 use crate::h1::encode::Preamble;
 use crate::http::limits::Limits;
-use crate::runtime::{Core, Listener, Notice, Phase, Timer};
+use crate::runtime::{Core, Listener, Loads, Notice, Phase, Place, Timer};
 
 /// What the connections of a core share.
 pub(super) struct Worker {
@@ -23,6 +25,8 @@ pub(super) struct Worker {
     preamble: RefCell<Rc<Preamble>>,
     preamble_second: Cell<u64>,
     open: Cell<usize>,
+    /// What there is to balance by, if connections are balanced.
+    balance: Option<Balance>,
     /// Given when a connection has ended.
     ended: Notice,
 }
@@ -36,6 +40,7 @@ impl Worker {
         limits: Limits,
         deadlines: Deadlines,
         drain: Duration,
+        loads: Option<Arc<Loads>>,
     ) {
         let worker = Rc::new(Self {
             core: core.clone(),
@@ -45,8 +50,18 @@ impl Worker {
             preamble: RefCell::new(Rc::new(Preamble::new(&core.clock().date()))),
             preamble_second: Cell::new(core.clock().date_second()),
             open: Cell::new(0),
+            balance: loads.map(Balance::new),
             ended: Notice::default(),
         });
+        if worker.balance.is_some() {
+            let worker = Rc::downgrade(&worker);
+            core.adopt_with(move |accepted, place| {
+                // It ends only when nothing is on its way.
+                if let Some(worker) = worker.upgrade() {
+                    adopt(&worker, accepted, place);
+                }
+            });
+        }
         let accepting = Rc::new(Cell::new(listeners.len()));
         for listener in listeners {
             let (worker, accepting) = (Rc::clone(&worker), Rc::clone(&accepting));
@@ -88,20 +103,45 @@ impl Worker {
 
     /// Counts a connection for as long as the returned value lives.
     pub(super) fn admit(self: &Rc<Self>) -> Admission {
+        self.core.update_counts(|counts| counts.accepted += 1);
+        self.admission(self.balance.as_ref().map(|balance| balance.here(&self.core)))
+    }
+
+    /// Counts a connection that another core has accepted.
+    pub(super) fn take_over(self: &Rc<Self>, place: Place) -> Admission {
+        self.core.update_counts(|counts| counts.taken_over += 1);
+        self.admission(Some(place))
+    }
+
+    fn admission(self: &Rc<Self>, place: Option<Place>) -> Admission {
         self.open.set(self.open.get() + 1);
+        self.core.update_counts(|counts| counts.connections += 1);
+        Admission(Rc::clone(self), place)
+    }
+
+    /// The core that should have the connection just accepted, and a place there; counted as handed over.
+    pub(super) fn elsewhere(&self) -> Option<(usize, Place)> {
+        let elsewhere = self.balance.as_ref()?.elsewhere(&self.core)?;
         self.core.update_counts(|counts| {
-            counts.connections += 1;
             counts.accepted += 1;
+            counts.handed_over += 1;
         });
-        Admission(Rc::clone(self))
+        Some(elsewhere)
+    }
+
+    /// Whether nothing is left to serve, nor on its way from another core.
+    fn is_done(&self) -> bool {
+        self.open.get() == 0 && self.balance.as_ref().is_none_or(|balance| balance.close(&self.core))
     }
 }
 
 /// The place of one open connection.
-pub(super) struct Admission(pub(super) Rc<Worker>);
+pub(super) struct Admission(pub(super) Rc<Worker>, Option<Place>);
 
 impl Drop for Admission {
     fn drop(&mut self) {
+        // Before it is told that the connection has ended.
+        drop(self.1.take());
         let worker = &self.0;
         worker.open.set(worker.open.get() - 1);
         worker.core.update_counts(|counts| counts.connections -= 1);
@@ -115,7 +155,7 @@ async fn drain_when_told(worker: Rc<Worker>, accepting: Rc<Cell<usize>>, drain: 
     poll_fn(|_| if worker.is_draining() { Poll::Ready(()) } else { Poll::Pending }).await;
     let deadline = Timer::new(&worker.core);
     deadline.set(drain);
-    let mut done = pin!(worker.ended.wait_until(|| accepting.get() == 0 && worker.open.get() == 0));
+    let mut done = pin!(worker.ended.wait_until(|| accepting.get() == 0 && worker.is_done()));
     let in_time = poll_fn(|cx| match done.as_mut().poll(cx) {
         Poll::Ready(()) => Poll::Ready(true),
         Poll::Pending if deadline.poll_passed(cx) => Poll::Ready(false),
