@@ -95,7 +95,9 @@ fn connections_that_have_ended_do_not_count() {
     }
     server.quiet();
     let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| server.connect()).collect();
-    clients.iter_mut().for_each(|client| assert_eq!(client.get("/plaintext").status, 200));
+    for client in &mut clients {
+        assert_eq!(client.get("/plaintext").status, 200);
+    }
     even(&each(&mut clients[0], "connections"));
 }
 
@@ -103,7 +105,9 @@ fn connections_that_have_ended_do_not_count() {
 fn without_it_connections_stay_where_the_kernel_puts_them() {
     let server = Server::start(&[]);
     let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| server.connect()).collect();
-    clients.iter_mut().for_each(|client| assert_eq!(client.get("/plaintext").status, 200));
+    for client in &mut clients {
+        assert_eq!(client.get("/plaintext").status, 200);
+    }
     for member in ["handed_over", "taken_over"] {
         assert_eq!(each(&mut clients[0], member).iter().sum::<u64>(), 0);
     }

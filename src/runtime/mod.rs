@@ -14,6 +14,7 @@ mod mailbox;
 mod probe;
 mod ring;
 mod stream;
+mod takeover;
 mod tasks;
 mod timers;
 
@@ -28,4 +29,5 @@ pub(crate) use self::mailbox::Mailbox;
 pub(crate) use self::probe::probe;
 pub(crate) use self::ring::Payload;
 pub(crate) use self::stream::Stream;
+pub(crate) use self::takeover::{Offer, Shared, is_offered, take_over};
 pub(crate) use self::timers::Timer;
