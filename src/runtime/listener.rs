@@ -92,7 +92,9 @@ impl Listener {
         loop {
             self.pause().await;
             let accepted = self.core.ring().take_accepted(self.id);
-            accepted.into_iter().for_each(|fd| each(Stream::new(&self.core, fd)));
+            for fd in accepted {
+                each(Stream::new(&self.core, fd));
+            }
             if !self.is_readable() {
                 drop(self.core.ring().remove_acceptor(self.id));
                 return;

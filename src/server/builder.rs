@@ -225,8 +225,8 @@ fn offer(shared: Vec<Arc<Shared>>, handle: &Handle) -> Vec<Offer> {
     shared.into_iter().filter_map(offer).collect()
 }
 
-/// A listening socket, and with whom it may be shared.
-type Shareable = (Socket, Option<Arc<Shared>>);
+/// Listening sockets, each with those who may share it.
+type Shareables = Vec<(Socket, Option<Arc<Shared>>)>;
 
 /// For each core a listening socket of its own on every address. A core may get more of them from a predecessor that
 /// had more cores.
@@ -237,8 +237,8 @@ fn sockets_for_each(
     bound: Vec<(SocketAddr, Socket)>,
     cores: usize,
     takeover: bool,
-) -> Result<(Vec<Vec<Shareable>>, Vec<Arc<Shared>>)> {
-    let mut each: Vec<Vec<Shareable>> = (0..cores).map(|_| Vec::new()).collect();
+) -> Result<(Vec<Shareables>, Vec<Arc<Shared>>)> {
+    let mut each: Vec<Shareables> = (0..cores).map(|_| Vec::new()).collect();
     let mut all_shared = Vec::new();
     for (address, first) in bound {
         let cannot = |error| Error::new(format!("cannot listen on {address}")).because(error);
