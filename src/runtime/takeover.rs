@@ -74,17 +74,6 @@ pub(crate) fn take_over(address: SocketAddr) -> io::Result<Option<Taken>> {
     }
 }
 
-impl Taken {
-    /// Tells the predecessor that its sockets are served, and waits until it no longer offers them.
-    ///
-    /// A predecessor that has ended meanwhile offers nothing either.
-    pub(crate) fn served(tie: &UnixStream) {
-        let mut tie = tie;
-        // Not `read`: with a deadline, a wait is interrupted by whatever the kernel has to do for a ring.
-        let _ = tie.write_all(&[LAST]).and_then(|()| tie.read_exact(&mut [0]));
-    }
-}
-
 /// The listening sockets of one address, which another process may have open as well.
 pub(crate) struct Shared {
     address: SocketAddr,
@@ -173,7 +162,7 @@ impl Offer {
     /// when a successor serves them.
     pub(crate) fn start(shared: Arc<Shared>, taken: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         if let Some(tie) = &shared.predecessor {
-            Taken::served(tie);
+            tell_served(tie);
         }
         let listener = Arc::new(UnixListener::bind_addr(&name(shared.address)?)?);
         shared.state().listener = Arc::downgrade(&listener);
@@ -202,6 +191,13 @@ impl Drop for Offer {
             let _ = thread.join();
         }
     }
+}
+
+/// Tells the predecessor that its sockets are served, and waits until it no longer offers them. One that has ended
+/// meanwhile offers nothing either.
+fn tell_served(mut predecessor: &UnixStream) {
+    // Not `read`: with a deadline, a wait is interrupted by whatever the kernel has to do for a ring.
+    let _ = predecessor.write_all(&[LAST]).and_then(|()| predecessor.read_exact(&mut [0]));
 }
 
 /// Waits for a successor that takes the sockets and serves them.
