@@ -194,7 +194,8 @@ fn a_flood_of_connections_is_turned_away_while_those_within_are_served() {
     }
     eprintln!("{FLOOD} in {flooded:?}: {told} told, {cut} cut; at most {descriptors} descriptors");
     assert!(told >= 256, "as many as may be listened to at a time are told why: {told}");
-    assert!(descriptors < watch.descriptors + 256 + 512, "{descriptors} descriptors in a flood");
+    // One turn may take as many as wait in the queue; then those before are closed.
+    assert!(descriptors < watch.descriptors + FLOOD * 3 / 4, "{descriptors} descriptors in a flood");
     for client in &mut inside {
         assert_eq!(client.get("/plaintext").status, 200, "who was within stays");
     }

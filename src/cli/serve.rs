@@ -5,6 +5,7 @@ use super::{Failure, banner, say, start_logging};
 use kiang::Server;
 use kiang::doctor::{Verdict, examine};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 /// Serves until SIGTERM or SIGINT.
@@ -16,6 +17,8 @@ pub(super) fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let server = bind(config)?
         .cores(config.cores.clone())
         .drain(config.drain)
+        .takeover(config.takeover)
+        .balance(config.balance)
         .limits(config.limits.clone())
         .deadlines(config.deadlines.clone())
         .on_start(move |started| say(&banner::banner(app, started)));
@@ -32,7 +35,10 @@ fn bind(config: &Config) -> kiang::Result<Server> {
 
 /// Every failing check in the doctor's words, or nothing.
 fn refuse_unless_fit(config: &Config) -> Result<(), Failure> {
-    let findings = examine(&config.bind);
+    // Who is to be followed holds its port until it is.
+    let is_ours = |addr: &SocketAddr| config.takeover && Server::can_take_over(*addr);
+    let addrs: Vec<_> = config.bind.iter().copied().filter(|addr| !is_ours(addr)).collect();
+    let findings = examine(&addrs);
     let failing: Vec<_> = findings.iter().filter(|finding| finding.verdict == Verdict::Fails).collect();
     if failing.is_empty() {
         let warnings: Vec<_> = findings

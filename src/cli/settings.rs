@@ -35,6 +35,15 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "text")]
     drain: Option<Span>,
 
+    /// Whether to take the port over from a kiang of the same user that was started with this too; that one
+    /// then drains [default: false]
+    #[arg(long, env = "KIANG_TAKEOVER", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    takeover: Option<bool>,
+
+    /// Whether new connections are balanced between the cores [default: false]
+    #[arg(long, env = "KIANG_BALANCE", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    balance: Option<bool>,
+
     /// Longest request line and header fields together; beyond it 431 [default: 16KiB]
     #[arg(long, env = "KIANG_MAX_HEAD", value_name = "SIZE", help_heading = LIMITS)]
     #[serde(deserialize_with = "text")]
@@ -127,6 +136,8 @@ pub(crate) struct Config {
     pub(crate) cores: Cores,
     pub(crate) app: AppName,
     pub(crate) drain: Duration,
+    pub(crate) takeover: bool,
+    pub(crate) balance: bool,
     pub(crate) limits: Limits,
     pub(crate) deadlines: Deadlines,
 }
@@ -160,6 +171,8 @@ impl Settings {
             cores: self.cores.or(other.cores),
             app: self.app.or(other.app),
             drain: self.drain.or(other.drain),
+            takeover: self.takeover.or(other.takeover),
+            balance: self.balance.or(other.balance),
             max_head: self.max_head.or(other.max_head),
             max_headers: self.max_headers.or(other.max_headers),
             max_target: self.max_target.or(other.max_target),
@@ -192,6 +205,8 @@ impl Settings {
             cores: self.cores.unwrap_or_default(),
             app: self.app.unwrap_or_default(),
             drain: self.drain.map_or(DRAIN, |span| span.0),
+            takeover: self.takeover.unwrap_or_default(),
+            balance: self.balance.unwrap_or_default(),
             limits: Limits {
                 head_bytes,
                 headers: self.max_headers.map_or(limits.headers, |count| count.0),

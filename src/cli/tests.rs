@@ -35,6 +35,7 @@ fn nothing_set_means_the_defaults() {
     assert_eq!(config.cores.to_string(), "all");
     assert_eq!(config.app.to_string(), "bench");
     assert_eq!(config.drain, Duration::from_secs(10));
+    assert!(!config.takeover && !config.balance);
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.deadlines, Deadlines::default());
 }
@@ -131,6 +132,21 @@ fn every_setting_reaches_its_place_by_flag_and_by_file() {
 }
 
 #[test]
+fn a_switch_is_on_by_its_name_and_says_yes_or_no() {
+    let balance = |flags: &str, file: &str| config(flags, file).expect("valid").balance;
+    assert!(balance("--balance", ""));
+    assert!(
+        config("--takeover", "").expect("valid").takeover
+            && config("", "takeover = true").expect("valid").takeover
+    );
+    assert!(balance("--balance --drain 1s", "balance = false"));
+    assert!(balance("", "balance = true"));
+    assert!(!balance("--balance=false", "balance = true"));
+    assert!(refused("--balance=perhaps", "").contains("'perhaps'"));
+    assert!(refused("", "balance = \"perhaps\"").contains("line 1, `balance = \"perhaps\"`"));
+}
+
+#[test]
 fn the_file_takes_numbers_and_lists_where_they_make_sense() {
     let config =
         config("", "bind = [\"127.0.0.1:1\", \"[::1]:1\"]\nmax-body = 1000\ncores = 1").expect("valid");
@@ -222,6 +238,8 @@ fn every_flag_is_documented_with_variable_key_and_default() {
         ("cores", "all".to_owned()),
         ("app", "bench".to_owned()),
         ("drain", span(config("", "").expect("the defaults are valid").drain)),
+        ("takeover", "false".to_owned()),
+        ("balance", "false".to_owned()),
         ("max-head", size(limits.head_bytes as u64)),
         ("max-headers", limits.headers.to_string()),
         ("max-target", size(limits.target_bytes as u64)),

@@ -11,8 +11,10 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::clock::Clock;
+use super::loads::Place;
 use super::mailbox::{Mailbox, Message};
 use super::ring::Ring;
+use super::stream::Accepted;
 use super::tasks::Tasks;
 use super::timers::{Timer, Wheel};
 
@@ -36,7 +38,11 @@ struct Inner {
     /// How many calls into glommio are under way.
     hosted: Cell<usize>,
     counts: Cell<Counts>,
+    /// What serves a connection that another core has accepted.
+    adopter: RefCell<Option<Adopter>>,
 }
+
+type Adopter = Rc<dyn Fn(Accepted, Place)>;
 
 /// Whether a core takes on work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd)]
@@ -53,12 +59,17 @@ pub(crate) enum Phase {
 pub struct Counts {
     /// Connections open now.
     pub connections: u64,
-    /// Connections accepted since the start, without those that were turned away.
+    /// Connections accepted since the start, those that were then handed over included, those that were turned away
+    /// not.
     pub accepted: u64,
     /// Connections turned away since the start because the core had all it may have.
     pub shed: u64,
     /// Connections turned away since the start because their peer had all it may have.
     pub shed_by_peer: u64,
+    /// Connections handed over to other cores since the start ([`Server::balance`](crate::Server::balance)).
+    pub handed_over: u64,
+    /// Connections taken over from other cores since the start.
+    pub taken_over: u64,
     /// Requests received since the start.
     pub requests: u64,
 }
@@ -166,6 +177,7 @@ impl Core {
             phase: Cell::default(),
             hosted: Cell::new(0),
             counts: Cell::default(),
+            adopter: RefCell::default(),
         }))
     }
 
@@ -189,6 +201,21 @@ impl Core {
         let mut counts = self.0.counts.get();
         update(&mut counts);
         self.0.counts.set(counts);
+    }
+
+    /// Sets what serves the connections that other cores hand over to this one.
+    pub(crate) fn adopt_with(&self, adopt: impl Fn(Accepted, Place) + 'static) {
+        *self.0.adopter.borrow_mut() = Some(Rc::new(adopt));
+    }
+
+    /// Hands a connection over to another core, where it has a place.
+    pub(crate) fn hand_over(&self, to: usize, accepted: Accepted, place: Place) {
+        self.0.mailboxes[to].post(move |core| {
+            let adopter = core.0.adopter.borrow().clone();
+            if let Some(adopt) = adopter {
+                adopt(accepted, place);
+            }
+        });
     }
 
     pub(super) fn has_stopped(&self) -> bool {

@@ -1,5 +1,6 @@
 //! Listening sockets: one for each core and address, all bound to the same port (`SO_REUSEPORT`, `socket(7)`).
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
@@ -7,12 +8,14 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use super::core::Core;
 use super::ring::AcceptorId;
 use super::stream::Accepted;
+use super::takeover::Shared;
 use super::timers::Timer;
 
 /// How many connections may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
@@ -42,17 +45,18 @@ pub(crate) fn listen(socket: &Socket) -> io::Result<()> {
 pub(crate) struct Listener {
     core: Core,
     id: AcceptorId,
+    /// With whom the socket may be shared.
+    shared: Option<Arc<Shared>>,
 }
 
 impl Listener {
-    pub(crate) fn new(core: &Core, socket: Socket) -> Self {
-        Self { core: core.clone(), id: core.ring().add_acceptor(socket.into()) }
+    pub(crate) fn new(core: &Core, socket: Socket, shared: Option<Arc<Shared>>) -> Self {
+        Self { core: core.clone(), id: core.ring().add_acceptor(socket.into()), shared }
     }
 
     /// The next connection.
     pub(crate) async fn accept(&self) -> io::Result<Accepted> {
-        let fd = poll_fn(|cx| self.core.ring().poll_accept(self.id, self.core.tasks(), cx)).await?;
-        Ok(Accepted::new(&self.core, fd))
+        poll_fn(|cx| self.core.ring().poll_accept(self.id, self.core.tasks(), cx)).await.map(Accepted::new)
     }
 
     /// Stops accepting for now; connections wait in the kernel's queue.
@@ -60,39 +64,60 @@ impl Listener {
         poll_fn(|cx| self.core.ring().poll_stop_accepting(self.id, self.core.tasks(), cx)).await;
     }
 
-    /// Closes the socket so that no connection is lost, and hands over those that were waiting.
+    /// Closes the socket so that no connection is lost, and hands over those that were waiting here.
+    pub(crate) async fn close(self, each: impl FnMut(Accepted)) {
+        if self.shared.as_ref().is_some_and(|shared| shared.leave()) {
+            self.close_shared(each).await;
+        } else {
+            self.close_last(each).await;
+        }
+    }
+
+    /// Leaves a socket to the other process that has it open: the queue is its business from now on.
+    ///
+    /// The kernel wakes one accept for each connection. If that was ours, and was cancelled before it looked, nobody
+    /// may have been told: so the queue is looked at until it is seen empty with no accept of ours waiting. The socket
+    /// must stay as it is: its flags and filters are also those of the other process.
+    async fn close_shared(self, mut each: impl FnMut(Accepted)) {
+        loop {
+            self.pause().await;
+            let accepted = self.core.ring().take_accepted(self.id);
+            for fd in accepted {
+                each(Accepted::new(fd));
+            }
+            if !self.is_readable() {
+                drop(self.core.ring().remove_acceptor(self.id));
+                return;
+            }
+            self.accept_for(RETRY, &mut each).await;
+        }
+    }
+
+    /// Whether connections wait in the kernel's queue.
+    fn is_readable(&self) -> bool {
+        let ring = self.core.ring();
+        let mut looked_at = [PollFd::new(ring.listener(self.id), PollFlags::IN)];
+        poll(&mut looked_at, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Closes a socket that nobody else has open.
     ///
     /// Closing a listening socket resets the connections in its queue. So first the kernel is told to ignore
     /// new ones, then those whose handshake is under way get the time to finish it, and the queue is emptied
     /// before the close. Who is ignored tries again a second later, and finds the port closed or another server.
-    pub(crate) async fn close(self, mut each: impl FnMut(Accepted)) {
+    async fn close_last(self, mut each: impl FnMut(Accepted)) {
         let filtered = refuse_new(self.core.ring().listener(self.id));
         if let Err(error) = filtered {
             log::warn!("cannot keep new connections off a socket that is closing: {error}");
         }
-        let handshakes = Timer::new(&self.core);
-        handshakes.set(HANDSHAKE);
-        while let Some(accepted) =
-            poll_fn(|cx| match self.core.ring().poll_accept(self.id, self.core.tasks(), cx) {
-                Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
-                Poll::Pending if handshakes.poll_passed(cx) => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            })
-            .await
-        {
-            match accepted {
-                Ok(fd) => each(Accepted::new(&self.core, fd)),
-                // Out of descriptors, most likely: connections that end give some back.
-                Err(_) => self.core.sleep(RETRY).await,
-            }
-        }
+        self.accept_for(HANDSHAKE, &mut each).await;
         self.pause().await;
         let (queued, listener) = {
             let mut ring = self.core.ring();
             (ring.take_accepted(self.id), ring.remove_acceptor(self.id))
         };
         for fd in queued {
-            each(Accepted::new(&self.core, fd));
+            each(Accepted::new(fd));
         }
         if rustix::io::ioctl_fionbio(&listener, true).is_err() {
             return;
@@ -100,7 +125,7 @@ impl Listener {
         let mut retries = MOST_RETRIES;
         loop {
             match accept_with(&listener, SocketFlags::CLOEXEC) {
-                Ok(fd) => each(Accepted::new(&self.core, fd)),
+                Ok(fd) => each(Accepted::new(fd)),
                 Err(Errno::AGAIN) => return,
                 Err(_) if retries > 0 => {
                     retries -= 1;
@@ -110,6 +135,26 @@ impl Listener {
                     log::warn!("connections that wait on a closing socket cannot be accepted: {error}");
                     return;
                 }
+            }
+        }
+    }
+
+    /// Hands over what comes within this time.
+    async fn accept_for(&self, time: Duration, each: &mut impl FnMut(Accepted)) {
+        let timer = Timer::new(&self.core);
+        timer.set(time);
+        while let Some(accepted) =
+            poll_fn(|cx| match self.core.ring().poll_accept(self.id, self.core.tasks(), cx) {
+                Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+                Poll::Pending if timer.poll_passed(cx) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            })
+            .await
+        {
+            match accepted {
+                Ok(fd) => each(Accepted::new(fd)),
+                // Out of descriptors, most likely: connections that end give some back.
+                Err(_) => self.core.sleep(RETRY).await,
             }
         }
     }

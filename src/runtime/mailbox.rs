@@ -17,8 +17,9 @@ pub(super) type Message = Box<dyn FnOnce(&Core) + Send>;
 
 /// One core's mailbox; anyone may post to it.
 ///
-/// Its bound is that of its writers: every task posts at most one wake-up at a time, and every question of
-/// [`Core::ask_all`](super::Core::ask_all) one message for each core.
+/// Its bound is that of its writers: every task posts at most one wake-up at a time, every question of
+/// [`Core::ask_all`](super::Core::ask_all) one message for each core, and who hands over a connection does so only to a
+/// core that has fewer than itself, those on their way included.
 pub(crate) struct Mailbox {
     sender: Sender<Message>,
     receiver: std::sync::Mutex<Option<Receiver<Message>>>,

@@ -10,34 +10,31 @@ use super::core::Core;
 use super::ring::{Payload, SocketId};
 use crate::bytes::Bytes;
 
-/// A connection that was accepted and is not served: it costs a descriptor and nothing else. Dropping it closes it.
-pub(crate) struct Accepted {
-    core: Core,
-    fd: OwnedFd,
-}
+/// A connection that was accepted and that no core has begun to read from, so that any may take it: it costs a
+/// descriptor and nothing else. Dropping it closes it.
+pub(crate) struct Accepted(OwnedFd);
 
 impl Accepted {
-    pub(super) fn new(core: &Core, fd: OwnedFd) -> Self {
-        Self { core: core.clone(), fd }
+    pub(super) fn new(fd: OwnedFd) -> Self {
+        Self(fd)
     }
 
     /// The peer's address, asked of the kernel (`getpeername(2)`).
     pub(crate) fn peer(&self) -> io::Result<SocketAddr> {
-        let address = rustix::net::getpeername(&self.fd)?.ok_or(io::ErrorKind::NotConnected)?;
+        let address = rustix::net::getpeername(&self.0)?.ok_or(io::ErrorKind::NotConnected)?;
         Ok(SocketAddr::try_from(address)?)
     }
 
-    /// Begins to receive.
-    pub(crate) fn into_stream(self) -> Stream {
-        let id = self.core.ring().add_socket(self.fd);
-        Stream { core: self.core, id }
+    /// Takes it for this core, and begins to receive.
+    pub(crate) fn open(self, core: &Core) -> Stream {
+        Stream { core: core.clone(), id: core.ring().add_socket(self.0) }
     }
 
     /// Ends it with a reset: the peer knows at once, and nothing of it stays behind, not even in the kernel
     /// (`SO_LINGER` in `socket(7)`; an orderly end would rest in TIME-WAIT, RFC 9293 section 3.6.1).
     pub(crate) fn reset(self) {
         // If it fails the connection is closed in the orderly way.
-        let _ = rustix::net::sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO));
+        let _ = rustix::net::sockopt::set_socket_linger(&self.0, Some(Duration::ZERO));
     }
 }
 

@@ -13,7 +13,7 @@ use super::connection::Connection;
 use super::shed::shed;
 use super::worker::Worker;
 use crate::http::upgrade::Upgraded;
-use crate::runtime::{Accepted, Listener, Timer};
+use crate::runtime::{Accepted, Listener, Place, Timer};
 
 /// How long to wait when the kernel has no descriptor or memory for a connection.
 const RETRY: Duration = Duration::from_millis(100);
@@ -34,7 +34,7 @@ pub(super) async fn accept_until_drain(worker: &Rc<Worker>, listener: Listener) 
         }
         match next(worker, &listener, &mut in_a_row).await {
             None => break,
-            Some(Ok(accepted)) => take_in(worker, accepted),
+            Some(Ok(accepted)) => place(worker, accepted),
             Some(Err(error)) => {
                 if complaint.is_due(worker.core.now()) {
                     log::warn!(
@@ -46,7 +46,7 @@ pub(super) async fn accept_until_drain(worker: &Rc<Worker>, listener: Listener) 
             }
         }
     }
-    listener.close(|accepted| take_in(worker, accepted)).await;
+    listener.close(|accepted| take_in(worker, accepted, None)).await;
 }
 
 /// The next connection, or `None` when the server drains. `in_a_row` counts those for which it did not wait.
@@ -72,20 +72,35 @@ async fn wait_or_drain(worker: &Worker, wait: Duration) {
         .await;
 }
 
-/// Serves a connection, or turns it away.
-fn take_in(worker: &Rc<Worker>, accepted: Accepted) {
+/// Serves a connection here, or has a core serve it that has noticeably fewer.
+fn place(worker: &Rc<Worker>, accepted: Accepted) {
+    match worker.elsewhere() {
+        Some((core, place)) => worker.core.hand_over(core, accepted, place),
+        None => take_in(worker, accepted, None),
+    }
+}
+
+/// Serves a connection that another core has handed over.
+pub(super) fn adopt(worker: &Rc<Worker>, accepted: Accepted, place: Place) {
+    worker.core.update_counts(|counts| counts.taken_over += 1);
+    take_in(worker, accepted, Some(place));
+}
+
+/// Serves a connection, or turns it away. `place` is what it has here already, if it was handed over.
+fn take_in(worker: &Rc<Worker>, accepted: Accepted, place: Option<Place>) {
     // A peer that is gone already has none; it will be noticed soon enough.
     let peer = accepted.peer().ok();
-    match worker.admit(peer.map(|peer| peer.ip())) {
+    match worker.admit(peer.map(|peer| peer.ip()), place) {
         Verdict::Admitted(admission) => {
-            let mut connection = Connection::new(admission, accepted.into_stream(), peer);
+            let stream = accepted.open(&worker.core);
+            let mut connection = Connection::new(admission, stream, peer);
             worker.core.spawn(async move {
                 if let Some(upgrade) = connection.serve().await {
                     (upgrade.then)(Upgraded::new(connection)).await;
                 }
             });
         }
-        Verdict::Shed(place) => worker.core.spawn(shed(place, accepted.into_stream())),
+        Verdict::Shed(place) => worker.core.spawn(shed(place, accepted.open(&worker.core))),
         Verdict::Refused => accepted.reset(),
     }
 }

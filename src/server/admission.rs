@@ -10,6 +10,7 @@ use std::rc::Rc;
 use super::complaint::Complaint;
 use super::worker::Worker;
 use crate::http::limits::Limits;
+use crate::runtime::Place;
 
 /// How many connections that were answered 503 are listened to at a time: so many that a burst of clients learns
 /// why, so few that a flood cannot take memory or descriptors by it.
@@ -57,7 +58,7 @@ pub(super) enum Verdict {
 }
 
 /// The place of one open connection.
-pub(super) struct Admission(pub(super) Rc<Worker>, Option<Peer>);
+pub(super) struct Admission(pub(super) Rc<Worker>, Option<Peer>, Option<Place>);
 
 /// The place of one connection that is told that there is none.
 pub(super) struct Shedding(pub(super) Rc<Worker>);
@@ -100,7 +101,9 @@ impl Places {
 impl Worker {
     /// Decides about a connection from this address, and counts it for as long as the returned value lives. One
     /// whose peer is gone already has no address, and is noticed by whoever serves it.
-    pub(super) fn admit(self: &Rc<Self>, address: Option<IpAddr>) -> Verdict {
+    ///
+    /// `place` is what it has among all cores if another handed it over; that is given back if it is turned away.
+    pub(super) fn admit(self: &Rc<Self>, address: Option<IpAddr>, place: Option<Place>) -> Verdict {
         let (id, places, limits) = (self.core.id(), &self.places, &self.limits);
         let peer = address.map(Peer::of);
         // First, so that a peer that has too many does not use up what is kept for the others.
@@ -118,9 +121,11 @@ impl Worker {
             places.enter(peer);
             self.core.update_counts(|counts| {
                 counts.connections += 1;
-                counts.accepted += 1;
+                // Else the core that accepted it has counted it.
+                counts.accepted += u64::from(place.is_none());
             });
-            return Verdict::Admitted(Admission(Rc::clone(self), peer));
+            let place = place.or_else(|| Some(self.balance.as_ref()?.here(&self.core)));
+            return Verdict::Admitted(Admission(Rc::clone(self), peer, place));
         }
         self.core.update_counts(|counts| counts.shed += 1);
         if places.told_full.is_due(self.core.now()) {
@@ -139,7 +144,9 @@ impl Worker {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        let Self(worker, peer) = self;
+        let Self(worker, peer, place) = self;
+        // Before it is told that the connection has ended.
+        drop(place.take());
         worker.places.leave(*peer);
         worker.core.update_counts(|counts| counts.connections -= 1);
         worker.ended.give();

@@ -2,7 +2,8 @@
 
 use socket2::Socket;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::deadlines::Deadlines;
@@ -12,7 +13,7 @@ use super::signals::Listening;
 use super::worker::Worker;
 use crate::error::{Error, Result};
 use crate::http::limits::Limits;
-use crate::runtime::{self, Core, Cores, Listener};
+use crate::runtime::{self, Core, Cores, Listener, Loads, Offer, Shared};
 
 /// An HTTP server: one core of its own for each processor, and on each its own copy of the application.
 ///
@@ -32,6 +33,8 @@ pub struct Server {
     limits: Limits,
     deadlines: Deadlines,
     drain: Duration,
+    balance: bool,
+    takeover: bool,
     signals: bool,
     on_start: Option<OnStart>,
     handle: Handle,
@@ -62,6 +65,8 @@ impl Server {
             limits: Limits::default(),
             deadlines: Deadlines::default(),
             drain: Duration::from_secs(10),
+            balance: false,
+            takeover: false,
             signals: true,
             on_start: None,
             handle: Handle::default(),
@@ -119,6 +124,28 @@ impl Server {
         self
     }
 
+    /// Whether a core that accepts a connection hands it over to another, chosen at random, if that has noticeably
+    /// fewer; false by default. The kernel alone deals them out unevenly.
+    pub fn balance(mut self, balance: bool) -> Self {
+        self.balance = balance;
+        self
+    }
+
+    /// Whether to take the listening sockets over from a server of the same user that has an address already, and to
+    /// hand them over in turn; false by default.
+    ///
+    /// Both servers need it. The one before drains when this one serves all of its addresses. No connection is lost or
+    /// delayed: those that wait in the kernel's queues stay there.
+    pub fn takeover(mut self, takeover: bool) -> Self {
+        self.takeover = takeover;
+        self
+    }
+
+    /// Whether a server of this user has this address, and [hands it over](Self::takeover).
+    pub fn can_take_over(address: SocketAddr) -> bool {
+        runtime::is_offered(address)
+    }
+
     /// Whether SIGTERM and SIGINT drain the server, and a second one ends the process at once with the exit code
     /// 128 + its number; true by default.
     pub fn signals(mut self, signals: bool) -> Self {
@@ -152,7 +179,9 @@ impl Server {
             .map_err(|error| Error::new("io_uring cannot be used here").because(error.to_string()))?;
         let addrs = self.addrs();
         let (limits, deadlines, drain) = (self.limits, self.deadlines, self.drain);
-        let sockets = Mutex::new(sockets_for_each(self.bound, cpus.len())?);
+        let loads = self.balance.then(|| Loads::new(cpus.len()));
+        let (sockets, shared) = sockets_for_each(self.bound, cpus.len(), self.takeover)?;
+        let sockets = Mutex::new(sockets);
         // First, so that a failure leaves nothing running.
         let listening = if self.signals { Some(Listening::start(self.handle.clone())?) } else { None };
         let threads = runtime::launch(&cpus, move |core| {
@@ -161,37 +190,75 @@ impl Server {
                 std::mem::take(&mut sockets[core.id()])
             };
             let service = Box::new(make(core.clone()));
-            let listeners = own.into_iter().map(|socket| Listener::new(core, socket)).collect();
-            Worker::start(core, service, listeners, limits.clone(), deadlines.clone(), drain);
+            let listeners =
+                own.into_iter().map(|(socket, shared)| Listener::new(core, socket, shared)).collect();
+            Worker::start(core, service, listeners, limits.clone(), deadlines.clone(), drain, loads.clone());
             Ok(())
         })?;
         self.handle.attach(threads.mailboxes());
+        let offers = offer(shared, &self.handle);
         if let Some(on_start) = self.on_start {
             let features = found.names;
             on_start(&Started { cores: cpus, addrs, kernel: found.kernel, features });
         }
         let ended = threads.join();
+        drop(offers);
         drop(listening);
         ended
     }
 }
 
-/// For each core a listening socket of its own on every address.
+/// Offers the sockets of every address to a successor, and drains when all of them are taken.
+fn offer(shared: Vec<Arc<Shared>>, handle: &Handle) -> Vec<Offer> {
+    let left = Arc::new(AtomicUsize::new(shared.len()));
+    let offer = |shared| {
+        let (left, handle) = (Arc::clone(&left), handle.clone());
+        let taken = move || {
+            if left.fetch_sub(1, Ordering::Relaxed) == 1 {
+                log::info!("draining: a successor serves");
+                handle.shutdown();
+            }
+        };
+        Offer::start(shared, taken)
+            .inspect_err(|error| log::warn!("no successor will be able to take over: {error}"))
+            .ok()
+    };
+    shared.into_iter().filter_map(offer).collect()
+}
+
+/// Listening sockets, each with those who may share it.
+type Shareables = Vec<(Socket, Option<Arc<Shared>>)>;
+
+/// For each core a listening socket of its own on every address. A core may get more of them from a predecessor that
+/// had more cores.
 ///
 /// All of them listen before the first connection can come, so that the kernel's choice among them is settled
 /// from the start.
-fn sockets_for_each(bound: Vec<(SocketAddr, Socket)>, cores: usize) -> Result<Vec<Vec<Socket>>> {
-    let mut each: Vec<Vec<Socket>> = (0..cores).map(|_| Vec::new()).collect();
+fn sockets_for_each(
+    bound: Vec<(SocketAddr, Socket)>,
+    cores: usize,
+    takeover: bool,
+) -> Result<(Vec<Shareables>, Vec<Arc<Shared>>)> {
+    let mut each: Vec<Shareables> = (0..cores).map(|_| Vec::new()).collect();
+    let mut all_shared = Vec::new();
     for (address, first) in bound {
         let cannot = |error| Error::new(format!("cannot listen on {address}")).because(error);
+        let mut taken = if takeover { runtime::take_over(address).map_err(cannot)? } else { None };
+        let mut sockets = taken.as_mut().map(|taken| std::mem::take(&mut taken.sockets)).unwrap_or_default();
         let mut first = Some(first);
-        for sockets in &mut each {
+        while sockets.len() < cores {
             let socket = first.take().map_or_else(|| runtime::bind(address), Ok).map_err(cannot)?;
             runtime::listen(&socket).map_err(cannot)?;
             sockets.push(socket);
         }
+        let shared = takeover.then(|| Shared::new(address, &sockets, taken.as_ref()));
+        let shared = shared.transpose().map_err(cannot)?;
+        for (number, socket) in sockets.into_iter().enumerate() {
+            each[number % cores].push((socket, shared.clone()));
+        }
+        all_shared.extend(shared);
     }
-    Ok(each)
+    Ok((each, all_shared))
 }
 
 fn check(limits: &Limits) -> Result<()> {

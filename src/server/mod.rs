@@ -2,6 +2,7 @@
 
 mod accept;
 mod admission;
+mod balance;
 mod builder;
 mod complaint;
 mod connection;

@@ -4,16 +4,18 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::accept::accept_until_drain;
+use super::accept::{accept_until_drain, adopt};
 use super::admission::Places;
+use super::balance::Balance;
 use super::deadlines::Deadlines;
 use super::service::Service;
 use crate::h1::encode::Preamble;
 use crate::http::limits::Limits;
-use crate::runtime::{Core, Listener, Notice, Phase, Timer};
+use crate::runtime::{Core, Listener, Loads, Notice, Phase, Place, Timer};
 
 /// What the connections of a core share.
 pub(super) struct Worker {
@@ -24,6 +26,8 @@ pub(super) struct Worker {
     preamble: RefCell<Rc<Preamble>>,
     preamble_second: Cell<u64>,
     pub(super) places: Places,
+    /// What there is to balance by, if connections are balanced.
+    pub(super) balance: Option<Balance>,
     /// Given when a connection has ended.
     pub(super) ended: Notice,
 }
@@ -37,6 +41,7 @@ impl Worker {
         limits: Limits,
         deadlines: Deadlines,
         drain: Duration,
+        loads: Option<Arc<Loads>>,
     ) {
         let worker = Rc::new(Self {
             core: core.clone(),
@@ -46,8 +51,18 @@ impl Worker {
             preamble: RefCell::new(Rc::new(Preamble::new(&core.clock().date()))),
             preamble_second: Cell::new(core.clock().date_second()),
             places: Places::default(),
+            balance: loads.map(Balance::new),
             ended: Notice::default(),
         });
+        if worker.balance.is_some() {
+            let worker = Rc::downgrade(&worker);
+            core.adopt_with(move |accepted, place| {
+                // It ends only when nothing is on its way.
+                if let Some(worker) = worker.upgrade() {
+                    adopt(&worker, accepted, place);
+                }
+            });
+        }
         let accepting = Rc::new(Cell::new(listeners.len()));
         for listener in listeners {
             let (worker, accepting) = (Rc::clone(&worker), Rc::clone(&accepting));
@@ -76,6 +91,21 @@ impl Worker {
     pub(super) fn is_draining(&self) -> bool {
         self.core.phase() != Phase::Serving
     }
+
+    /// The core that should have the connection just accepted, and a place there; counted as handed over.
+    pub(super) fn elsewhere(&self) -> Option<(usize, Place)> {
+        let elsewhere = self.balance.as_ref()?.elsewhere(&self.core)?;
+        self.core.update_counts(|counts| {
+            counts.accepted += 1;
+            counts.handed_over += 1;
+        });
+        Some(elsewhere)
+    }
+
+    /// Whether nothing is left to serve, nor on its way from another core.
+    fn is_done(&self) -> bool {
+        self.places.are_empty() && self.balance.as_ref().is_none_or(|balance| balance.close(&self.core))
+    }
 }
 
 /// Waits for the drain to begin, then for the last connection or the deadline, and stops the core.
@@ -84,7 +114,7 @@ async fn drain_when_told(worker: Rc<Worker>, accepting: Rc<Cell<usize>>, drain: 
     poll_fn(|_| if worker.is_draining() { Poll::Ready(()) } else { Poll::Pending }).await;
     let deadline = Timer::new(&worker.core);
     deadline.set(drain);
-    let mut done = pin!(worker.ended.wait_until(|| accepting.get() == 0 && worker.places.are_empty()));
+    let mut done = pin!(worker.ended.wait_until(|| accepting.get() == 0 && worker.is_done()));
     let in_time = poll_fn(|cx| match done.as_mut().poll(cx) {
         Poll::Ready(()) => Poll::Ready(true),
         Poll::Pending if deadline.poll_passed(cx) => Poll::Ready(false),
