@@ -181,12 +181,12 @@ impl Client {
         self.parse(true).unwrap_or_else(|failure| panic!("no answer: {failure:?}"))
     }
 
-    pub(crate) fn try_response_to_head(&mut self) -> Result<Response, Failure> {
-        self.parse(true)
-    }
-
     pub(crate) fn try_response(&mut self) -> Result<Response, Failure> {
         self.parse(false)
+    }
+
+    pub(crate) fn try_response_to_head(&mut self) -> Result<Response, Failure> {
+        self.parse(true)
     }
 
     /// Waits for the end of the connection.
