@@ -187,7 +187,7 @@ impl Body {
 /// ```
 /// use kiang::Trailers;
 /// let trailers = Trailers::new().with("X-Checksum", "900150983cd24fb0")?;
-/// # kiang::Result::Ok(())
+/// # Ok::<(), kiang::Error>(())
 /// ```
 #[derive(Debug, Default)]
 pub struct Trailers(pub(crate) ResponseHeaders);

@@ -207,13 +207,16 @@ impl Ring {
         }
     }
 
-    /// Arms what ended for want of buffers, now that there are some.
+    /// Arms what ended for want of buffers, now that there are some; but not what holds too much already.
     pub(super) fn revive_starved(&mut self) {
         for id in std::mem::take(&mut self.starved) {
-            if let Some(socket) = self.sockets.get(id.0 as usize)
-                && socket.receive == Receive::Starved
-                && !socket.abandoned
-            {
+            let Some(socket) = self.sockets.get_mut(id.0 as usize) else { continue };
+            if socket.receive != Receive::Starved || socket.abandoned {
+                continue;
+            }
+            if socket.inbox.held >= MOST_HELD {
+                socket.receive = Receive::Paused;
+            } else {
                 self.arm_receive(id);
             }
         }
