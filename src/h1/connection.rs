@@ -37,6 +37,8 @@ pub(crate) struct Connection {
     unfinished: Vec<u8>,
     body: Option<Decoder>,
     http_11: bool,
+    /// The head of the current request could be read.
+    has_head: bool,
     answers_head: bool,
     /// The client waits for a `100 (Continue)` that was not sent.
     expects_continue: bool,
@@ -74,6 +76,7 @@ impl Connection {
             unfinished: Vec::new(),
             body: None,
             http_11: true,
+            has_head: false,
             answers_head: false,
             expects_continue: false,
             accepts_trailers: false,
@@ -121,10 +124,12 @@ impl Connection {
         }
         // What cannot be parsed tells nothing of its method.
         self.answers_head = false;
+        self.has_head = false;
         let Some(length) = parse::head(&self.input, limits, head)? else {
             self.unfinished = std::mem::take(&mut self.input).to_vec();
             return Ok(None);
         };
+        self.has_head = true;
         self.http_11 = head.version == Version::HTTP_11;
         self.answers_head = head.method == Method::HEAD;
         let terms = framing::terms(head)?;
@@ -270,8 +275,8 @@ impl Connection {
     }
 
     /// Writes the answer to a request that is refused: its reason as text, and the end of the connection, since
-    /// where the next request would begin is no longer known.
-    pub(crate) fn refuse(&mut self, refusal: Refusal, preamble: &Preamble, out: &mut Vec<u8>) {
+    /// where the next request would begin is no longer known. How many bytes of body were written.
+    pub(crate) fn refuse(&mut self, refusal: Refusal, preamble: &Preamble, out: &mut Vec<u8>) -> usize {
         self.keep_alive = false;
         let text = format!(
             "{} {}: {}\n",
@@ -282,9 +287,17 @@ impl Connection {
         let response = Response::of_type(ContentType::TEXT, Body::empty()).with_status(refusal.status);
         let framing = Framing::Length(text.len() as u64);
         encode::head(preamble, &response, framing, Persistence::Close, out);
-        if !self.answers_head {
-            out.extend_from_slice(text.as_bytes());
+        if self.answers_head {
+            return 0;
         }
+        out.extend_from_slice(text.as_bytes());
+        text.len()
+    }
+
+    /// Whether the head that [`next_request`](Self::next_request) was given last is that of the current request,
+    /// also if it was then refused.
+    pub(crate) fn has_head(&self) -> bool {
+        self.has_head
     }
 
     /// Whether another request may follow on this connection.

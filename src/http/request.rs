@@ -3,8 +3,10 @@
 use crate::bytes::Bytes;
 use crate::http::body::Body;
 use crate::http::headers::Headers;
+use crate::http::request_id::{self, RequestId, Source};
 use http::{Method, Version};
 use smallvec::SmallVec;
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
@@ -16,6 +18,7 @@ pub struct Request {
     body: Body,
     origin: Origin,
     params: Params,
+    id: Cell<Source>,
 }
 
 /// The head of a request (RFC 9110 section 6.2), its text still in the buffer it arrived in.
@@ -46,7 +49,13 @@ pub(crate) type Params = SmallVec<[(Rc<str>, Range<u16>); 4]>;
 impl Request {
     /// A request of which nothing has arrived.
     pub(crate) fn new(origin: Origin) -> Self {
-        Self { head: Head::default(), body: Body::empty(), origin, params: Params::new() }
+        Self {
+            head: Head::default(),
+            body: Body::empty(),
+            origin,
+            params: Params::new(),
+            id: Cell::new(Source::Open),
+        }
     }
 
     /// The method (RFC 9110 section 9).
@@ -102,6 +111,18 @@ impl Request {
         self.origin.peer
     }
 
+    /// What it is called in logs: found or made when this is first called, and the same ever after.
+    pub fn id(&self) -> RequestId {
+        self.id_source().id()
+    }
+
+    pub(crate) fn id_source(&self) -> Source {
+        if let Source::Open = self.id.get() {
+            self.id.set(Source::of(self.headers().get(request_id::FIELD)));
+        }
+        self.id.get()
+    }
+
     /// What the route's `{name}` segments matched, percent-encoded as it was received.
     pub fn params(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.params.iter().map(|(name, range)| (&**name, self.text(range)))
@@ -111,15 +132,17 @@ impl Request {
         &mut self.params
     }
 
-    /// Takes the request out of its place, and leaves an empty one.
+    /// Takes the request out of its place, and leaves an empty one of the same [`id`](Self::id).
     #[must_use]
     pub fn take(&mut self) -> Self {
-        let empty = Self::new(self.origin.clone());
+        let mut empty = Self::new(self.origin.clone());
+        empty.id = Cell::new(self.id_source());
         std::mem::replace(self, empty)
     }
 
-    /// The head, to be filled where it is.
+    /// The head of another request, to be filled where it is.
     pub(crate) fn head_mut(&mut self) -> &mut Head {
+        self.id.set(Source::Open);
         &mut self.head
     }
 

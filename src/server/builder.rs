@@ -5,6 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use super::access_log::AccessLog;
 use super::deadlines::Deadlines;
 use super::handle::Handle;
 use super::service::Service;
@@ -33,6 +34,7 @@ pub struct Server {
     deadlines: Deadlines,
     drain: Duration,
     signals: bool,
+    access_log: Option<AccessLog>,
     on_start: Option<OnStart>,
     handle: Handle,
 }
@@ -63,6 +65,7 @@ impl Server {
             deadlines: Deadlines::default(),
             drain: Duration::from_secs(10),
             signals: true,
+            access_log: None,
             on_start: None,
             handle: Handle::default(),
         };
@@ -126,6 +129,12 @@ impl Server {
         self
     }
 
+    /// Writes a line for each request, or each so manieth; none by default.
+    pub fn access_log(mut self, access_log: AccessLog) -> Self {
+        self.access_log = Some(access_log);
+        self
+    }
+
     /// Calls this once when every core serves.
     pub fn on_start(mut self, on_start: impl FnOnce(&Started) + Send + 'static) -> Self {
         self.on_start = Some(Box::new(on_start));
@@ -143,7 +152,7 @@ impl Server {
     /// `Sync`.
     ///
     /// # Errors
-    /// If a core cannot be started, or its ring fails.
+    /// If the access log cannot be opened, a core cannot be started, or its ring fails.
     pub fn run<S: Service>(self, make: impl Fn(Core) -> S + Send + Sync + 'static) -> Result<()> {
         check(&self.limits)?;
         let cpus = self.cores.cpus()?;
@@ -151,6 +160,8 @@ impl Server {
             .map_err(|error| Error::new("io_uring cannot be used here").because(error.to_string()))?;
         let addrs = self.addrs();
         let (limits, deadlines, drain) = (self.limits, self.deadlines, self.drain);
+        let access_log = self.access_log.map(AccessLog::open).transpose()?;
+        let log = access_log.clone();
         let sockets = Mutex::new(sockets_for_each(self.bound, cpus.len())?);
         // First, so that a failure leaves nothing running.
         let listening = if self.signals { Some(Listening::start(self.handle.clone())?) } else { None };
@@ -161,7 +172,7 @@ impl Server {
             };
             let service = Box::new(make(core.clone()));
             let listeners = own.into_iter().map(|socket| Listener::new(core, socket)).collect();
-            Worker::start(core, service, listeners, limits.clone(), deadlines.clone(), drain);
+            Worker::start(core, service, listeners, limits.clone(), deadlines.clone(), drain, log.clone());
             Ok(())
         })?;
         self.handle.attach(threads.mailboxes());
@@ -170,6 +181,9 @@ impl Server {
             on_start(&Started { cores: cpus, addrs, kernel: found.kernel, features });
         }
         let ended = threads.join();
+        if let Some(access_log) = access_log {
+            access_log.close();
+        }
         drop(listening);
         ended
     }

@@ -9,6 +9,7 @@ use super::connection::{Connection, Cut, Wait};
 use crate::error::Error;
 use crate::h1::decode::Piece;
 use crate::h1::refusal::Refusal;
+use crate::http::request_id::Source;
 use crate::http::response::Response;
 use http::StatusCode;
 
@@ -19,14 +20,18 @@ const BODY_TOO_SLOW: Refusal =
 
 impl Connection {
     /// Waits for a handler's answer, and brings it the request's body as far as it asks for it.
-    pub(super) async fn await_answer(&mut self, mut answering: Answering) -> Result<Response, Cut> {
+    pub(super) async fn await_answer(
+        &mut self,
+        mut answering: Answering,
+        id: Source,
+    ) -> Result<Response, Cut> {
         poll_fn(|cx| {
             loop {
                 // A panic answers 500, like an error; what the handler held is dropped with it.
                 match catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx))) {
                     Ok(Poll::Ready(response)) => return Poll::Ready(Ok(response)),
                     Ok(Poll::Pending) => {}
-                    Err(_) => return Poll::Ready(Ok(super::connection::panicked())),
+                    Err(_) => return Poll::Ready(Ok(super::connection::panicked(id.id()))),
                 }
                 if self.stream.poll_broken(cx).is_ready() {
                     return Poll::Ready(Err(Cut));

@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::accept::accept_until_drain;
+use super::access_log::{CoreLog, OpenLog};
 use super::deadlines::Deadlines;
 use super::service::Service;
 use crate::h1::encode::Preamble;
@@ -20,6 +21,7 @@ pub(super) struct Worker {
     pub(super) service: Box<dyn Service>,
     pub(super) limits: Limits,
     pub(super) deadlines: Deadlines,
+    pub(super) access_log: Option<Rc<CoreLog>>,
     preamble: RefCell<Rc<Preamble>>,
     preamble_second: Cell<u64>,
     open: Cell<usize>,
@@ -36,12 +38,14 @@ impl Worker {
         limits: Limits,
         deadlines: Deadlines,
         drain: Duration,
+        access_log: Option<OpenLog>,
     ) {
         let worker = Rc::new(Self {
             core: core.clone(),
             service,
             limits,
             deadlines,
+            access_log: access_log.map(|log| CoreLog::new(core, log)),
             preamble: RefCell::new(Rc::new(Preamble::new(&core.clock().date()))),
             preamble_second: Cell::new(core.clock().date_second()),
             open: Cell::new(0),
