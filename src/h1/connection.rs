@@ -110,6 +110,7 @@ impl Connection {
     ) -> Result<Option<Incoming>, Refusal> {
         debug_assert!(self.body_is_read(), "the body of the request before stands between");
         self.body = None;
+        self.has_head = false;
         // Empty lines before a request are ignored (RFC 9112 section 2.2), and begin none.
         while self.input.starts_with(b"\r\n") {
             self.input.advance(2);
@@ -124,7 +125,6 @@ impl Connection {
         }
         // What cannot be parsed tells nothing of its method.
         self.answers_head = false;
-        self.has_head = false;
         let Some(length) = parse::head(&self.input, limits, head)? else {
             self.unfinished = std::mem::take(&mut self.input).to_vec();
             return Ok(None);

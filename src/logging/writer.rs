@@ -88,8 +88,7 @@ impl Writer {
     /// Waits until everything is written, at most so long; whether it is.
     pub fn wait(&self, within: Duration) -> bool {
         let shared = self.shared();
-        let waited =
-            shared.written.wait_timeout_while(shared.lock(), within, |queue| !queue.is_written());
+        let waited = shared.written.wait_timeout_while(shared.lock(), within, |queue| !queue.is_written());
         waited.unwrap_or_else(PoisonError::into_inner).0.is_written()
     }
 
@@ -293,7 +292,7 @@ impl Output {
 }
 
 fn lines(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+    bytes.split_inclusive(|byte| *byte == b'\n').count() as u64
 }
 
 /// The line of a log of JSON objects that says how many records are missing.

@@ -153,9 +153,8 @@ impl CoreLog {
             Version::HTTP_10 => "HTTP/1.0",
             _ => "HTTP/1.1",
         };
-        self.is_sampled().then(|| {
-            self.entry(&request.id(), request.peer(), method, Some(request.target()), Some(version))
-        })
+        self.is_sampled()
+            .then(|| self.entry(&request.id(), request.peer(), method, Some(request.target()), Some(version)))
     }
 
     /// The same for a request without a head that could be read.

@@ -129,7 +129,7 @@ impl Server {
         self
     }
 
-    /// Writes a line for each request, or each so manieth; none by default.
+    /// Writes a line of JSON for each request, or for one in so many; none by default.
     pub fn access_log(mut self, access_log: AccessLog) -> Self {
         self.access_log = Some(access_log);
         self
