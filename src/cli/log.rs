@@ -103,8 +103,11 @@ fn tell_panic(panic: &PanicHookInfo<'_>, format: LogFormat, writer: &Writer) {
     let thread = thread::current();
     let name = thread.name().unwrap_or("unnamed");
     let place = panic.location().map(|place| format!(" at {place}")).unwrap_or_default();
-    let mut message =
-        format!("thread {name} panicked{place}: {}", panic.payload_as_str().unwrap_or("without a message"));
+    let text = match panic.payload().downcast_ref::<String>() {
+        Some(text) => text,
+        None => panic.payload().downcast_ref::<&str>().copied().unwrap_or("without a message"),
+    };
+    let mut message = format!("thread {name} panicked{place}: {text}");
     let backtrace = Backtrace::capture();
     if backtrace.status() == BacktraceStatus::Captured {
         message = format!("{message}\n{backtrace}");
@@ -112,7 +115,9 @@ fn tell_panic(panic: &PanicHookInfo<'_>, format: LogFormat, writer: &Writer) {
     let line = format.line(Level::Error, "kiang::panic", message.trim_end());
     // A writer takes everything.
     let _ = writer.clone().write_all(line.as_bytes());
-    let is_core = name.strip_prefix("kiang-").is_some_and(|rest| rest.parse::<usize>().is_ok());
+    // `kiang-` and the core's number; other threads have words.
+    let is_core =
+        name.strip_prefix("kiang-").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
     if !is_core {
         let _ = writer.wait(CLOSE_WITHIN);
     }

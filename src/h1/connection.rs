@@ -39,6 +39,8 @@ pub(crate) struct Connection {
     http_11: bool,
     /// The head of the current request could be read.
     has_head: bool,
+    /// Of the last answer, the status and the bytes of body behind its head.
+    written: (StatusCode, usize),
     answers_head: bool,
     /// The client waits for a `100 (Continue)` that was not sent.
     expects_continue: bool,
@@ -77,6 +79,7 @@ impl Connection {
             body: None,
             http_11: true,
             has_head: false,
+            written: (StatusCode::OK, 0),
             answers_head: false,
             expects_continue: false,
             accepts_trailers: false,
@@ -235,12 +238,14 @@ impl Connection {
             self.invite_body(out);
         }
         encode::head(preamble, response, framing, persistence, out);
+        self.written = (status, 0);
         if bodiless || empty || self.answers_head {
             return Ok(Rest::Nothing);
         }
         Ok(match whole {
             Some(bytes) if bytes.len() <= COPIED_BODY => {
                 out.extend_from_slice(&bytes);
+                self.written.1 = bytes.len();
                 Rest::Nothing
             }
             Some(bytes) => Rest::Bytes(bytes),
@@ -259,6 +264,7 @@ impl Connection {
         };
         if self.offers_upgrade && self.body_is_read() {
             encode::head(preamble, response, Framing::Bodiless, Persistence::Upgrade, out);
+            self.written = (response.status(), 0);
             return Ok(Rest::Upgrade(upgrade));
         }
         // RFC 9110 section 15.5.22
@@ -275,8 +281,8 @@ impl Connection {
     }
 
     /// Writes the answer to a request that is refused: its reason as text, and the end of the connection, since
-    /// where the next request would begin is no longer known. How many bytes of body were written.
-    pub(crate) fn refuse(&mut self, refusal: Refusal, preamble: &Preamble, out: &mut Vec<u8>) -> usize {
+    /// where the next request would begin is no longer known.
+    pub(crate) fn refuse(&mut self, refusal: Refusal, preamble: &Preamble, out: &mut Vec<u8>) {
         self.keep_alive = false;
         let text = format!(
             "{} {}: {}\n",
@@ -287,11 +293,16 @@ impl Connection {
         let response = Response::of_type(ContentType::TEXT, Body::empty()).with_status(refusal.status);
         let framing = Framing::Length(text.len() as u64);
         encode::head(preamble, &response, framing, Persistence::Close, out);
-        if self.answers_head {
-            return 0;
+        self.written = (refusal.status, 0);
+        if !self.answers_head {
+            out.extend_from_slice(text.as_bytes());
+            self.written.1 = text.len();
         }
-        out.extend_from_slice(text.as_bytes());
-        text.len()
+    }
+
+    /// The status of the answer that was begun last, and how many bytes of its body were written behind its head.
+    pub(crate) fn written(&self) -> (StatusCode, usize) {
+        self.written
     }
 
     /// Whether the head that [`next_request`](Self::next_request) was given last is that of the current request,

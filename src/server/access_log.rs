@@ -114,7 +114,6 @@ pub(super) struct Entry {
     /// What follows from the head, as members of the JSON object. It is kept as text, since a handler may take the
     /// request away.
     head: Vec<u8>,
-    is_for_head: bool,
     status: Option<StatusCode>,
     /// Bytes of the answer's body, so far.
     bytes: u64,
@@ -183,8 +182,7 @@ impl CoreLog {
         member(&mut head, "method", &method.map(Method::as_str));
         member(&mut head, "target", &target);
         member(&mut head, "version", &version);
-        let is_for_head = method == Some(&Method::HEAD);
-        Entry { since: Instant::now(), head, is_for_head, status: None, bytes: 0 }
+        Entry { since: Instant::now(), head, status: None, bytes: 0 }
     }
 
     /// Writes the line of a request that has ended.
@@ -277,16 +275,20 @@ impl Drop for CoreLog {
     }
 }
 
+impl Entry {
+    fn answer(&mut self, (status, bytes): (StatusCode, usize)) {
+        (self.status, self.bytes) = (Some(status), bytes as u64);
+    }
+}
+
 /// What a connection tells of its requests. With the log off there is never an entry.
 impl Connection {
     /// An answer's head is written, and its body if nothing of it is left.
     #[inline]
-    pub(super) fn log_answer(&mut self, status: StatusCode, length: Option<u64>, rest: &Rest) {
+    pub(super) fn log_answer(&mut self, rest: &Rest) {
         let Some(entry) = &mut self.entry else { return };
-        entry.status = Some(status);
+        entry.answer(self.http.written());
         if let Rest::Nothing | Rest::Upgrade(_) = rest {
-            let is_bodiless = entry.is_for_head || matches!(status.as_u16(), 204 | 304);
-            entry.bytes = length.filter(|_| !is_bodiless).unwrap_or(0);
             self.end_entry(&Outcome::Answered);
         }
     }
@@ -298,15 +300,15 @@ impl Connection {
         }
     }
 
-    /// A request was refused, with an answer of so many bytes.
-    pub(super) fn log_refusal(&mut self, refusal: Refusal, request: Option<&Request>, bytes: usize) {
+    /// A request was refused, and the answer is written.
+    pub(super) fn log_refusal(&mut self, refusal: Refusal, request: Option<&Request>) {
         let Some(log) = &self.worker().access_log else { return };
         self.entry = match request {
             Some(request) => log.begin(request),
             None => log.begin_headless(self.peer),
         };
         if let Some(entry) = &mut self.entry {
-            (entry.status, entry.bytes) = (Some(refusal.status), bytes as u64);
+            entry.answer(self.http.written());
             self.end_entry(&Outcome::Refused(refusal.reason));
         }
     }

@@ -273,20 +273,17 @@ impl Connection {
         self.waits_for = Wait::Nothing;
         self.take_buffer();
         let client_goes_on = self.http.keep_alive();
-        let mut length = response.body_mut().length();
         let rest = match self.http.respond(response, keep_alive, reads_on, &preamble, &mut self.out) {
             Ok(rest) => rest,
             Err(error) => {
                 log::error!("request {}: its response cannot be sent: {error}", id());
                 // Its own body is whole and its head plain, so this one can.
-                *response = unsendable();
-                length = response.body_mut().length();
                 self.http
-                    .respond(response, keep_alive, reads_on, &preamble, &mut self.out)
+                    .respond(&mut unsendable(), keep_alive, reads_on, &preamble, &mut self.out)
                     .unwrap_or(Rest::Nothing)
             }
         };
-        self.log_answer(response.status(), length, &rest);
+        self.log_answer(&rest);
         self.lingers |= client_goes_on && !self.http.keep_alive() || !self.http.body_is_read();
         rest
     }
@@ -296,8 +293,8 @@ impl Connection {
         let preamble = self.worker().preamble();
         self.lingers = true;
         self.take_buffer();
-        let written = self.http.refuse(refusal, &preamble, &mut self.out);
-        self.log_refusal(refusal, request, written);
+        self.http.refuse(refusal, &preamble, &mut self.out);
+        self.log_refusal(refusal, request);
     }
 
     /// Ends a connection that took too long: with an answer if a request had begun, without one if not
