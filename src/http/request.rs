@@ -3,10 +3,10 @@
 use crate::bytes::Bytes;
 use crate::http::body::Body;
 use crate::http::headers::Headers;
-use crate::http::request_id::{self, RequestId, Source};
+use crate::http::request_id::{self, Kept, RequestId};
 use http::{Method, Version};
 use smallvec::SmallVec;
-use std::cell::Cell;
+use std::cell::OnceCell;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
@@ -18,7 +18,8 @@ pub struct Request {
     body: Body,
     origin: Origin,
     params: Params,
-    id: Cell<Source>,
+    /// Its name, if that does not stand in the head.
+    id: OnceCell<Kept>,
 }
 
 /// The head of a request (RFC 9110 section 6.2), its text still in the buffer it arrived in.
@@ -54,7 +55,7 @@ impl Request {
             body: Body::empty(),
             origin,
             params: Params::new(),
-            id: Cell::new(Source::Open),
+            id: OnceCell::new(),
         }
     }
 
@@ -113,14 +114,22 @@ impl Request {
 
     /// What it is called in logs: found or made when this is first called, and the same ever after.
     pub fn id(&self) -> RequestId {
-        self.id_source().id()
+        match self.id_of_peer() {
+            Some(id) => id,
+            None => self.id.get_or_init(Kept::next).id(),
+        }
     }
 
-    pub(crate) fn id_source(&self) -> Source {
-        if let Source::Open = self.id.get() {
-            self.id.set(Source::of(self.headers().get(request_id::FIELD)));
+    /// The same, for whoever will ask when the request is gone.
+    pub(crate) fn kept_id(&self) -> Kept {
+        match self.id_of_peer() {
+            Some(id) => Kept::Peer(Box::new(id)),
+            None => self.id.get_or_init(Kept::next).clone(),
         }
-        self.id.get()
+    }
+
+    fn id_of_peer(&self) -> Option<RequestId> {
+        self.headers().get(request_id::FIELD).and_then(RequestId::of_peer)
     }
 
     /// What the route's `{name}` segments matched, percent-encoded as it was received.
@@ -136,13 +145,13 @@ impl Request {
     #[must_use]
     pub fn take(&mut self) -> Self {
         let mut empty = Self::new(self.origin.clone());
-        empty.id = Cell::new(self.id_source());
+        empty.id = self.kept_id().into();
         std::mem::replace(self, empty)
     }
 
     /// The head of another request, to be filled where it is.
     pub(crate) fn head_mut(&mut self) -> &mut Head {
-        self.id.set(Source::Open);
+        self.id.take();
         &mut self.head
     }
 

@@ -25,13 +25,10 @@ pub struct RequestId {
     len: u8,
 }
 
-/// Where a request's name is to come from: cheap to find, and written out only when somebody asks.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) enum Source {
-    /// Nobody has asked.
-    #[default]
-    Open,
-    Peer(RequestId),
+/// A name that outlives its request: small, and written out only when somebody asks.
+#[derive(Clone, Debug)]
+pub(crate) enum Kept {
+    Peer(Box<RequestId>),
     /// Our own of this number.
     Own(u64),
 }
@@ -51,7 +48,7 @@ impl RequestId {
     const LONGEST: usize = 64;
 
     /// The peer's own, if it may stand in a log as it is.
-    fn of_peer(value: &[u8]) -> Option<Self> {
+    pub(crate) fn of_peer(value: &[u8]) -> Option<Self> {
         let fits = (1..=Self::LONGEST).contains(&value.len());
         let is_plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'`' | b'\\');
         (fits && value.iter().all(is_plain)).then(|| Self::of_text(value))
@@ -75,16 +72,8 @@ impl RequestId {
     }
 }
 
-impl Source {
-    /// Of a request with this `X-Request-Id`.
-    pub(crate) fn of(value: Option<&[u8]>) -> Self {
-        match value.and_then(RequestId::of_peer) {
-            Some(id) => Self::Peer(id),
-            None => Self::next(),
-        }
-    }
-
-    /// Of a request of which no head is known.
+impl Kept {
+    /// A new one of our own.
     pub(crate) fn next() -> Self {
         OWN.with(|(_, count)| {
             count.set(count.get() + 1);
@@ -93,11 +82,10 @@ impl Source {
     }
 
     /// The name itself.
-    pub(crate) fn id(self) -> RequestId {
+    pub(crate) fn id(&self) -> RequestId {
         match self {
-            Self::Peer(id) => id,
-            Self::Own(number) => RequestId::own(number),
-            Self::Open => Self::next().id(),
+            Self::Peer(id) => **id,
+            Self::Own(number) => RequestId::own(*number),
         }
     }
 }
@@ -133,26 +121,26 @@ mod tests {
     fn a_peers_own_is_kept_if_it_is_plain() {
         let longest = "x".repeat(64);
         for plain in ["a", "4bf92f35-77b3:1/2", &longest] {
-            assert_eq!(&*Source::of(Some(plain.as_bytes())).id(), plain);
+            assert_eq!(RequestId::of_peer(plain.as_bytes()).as_deref(), Some(plain));
         }
         let too_long = "x".repeat(65);
         for odd in ["", "a b", "a\"b", "a'b", "a\\b", "a\tb", "\u{e9}", "\u{7f}", &too_long] {
-            let id = Source::of(Some(odd.as_bytes())).id();
-            assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{odd:?}: {id}");
+            assert!(RequestId::of_peer(odd.as_bytes()).is_none(), "{odd:?}");
         }
     }
 
     #[test]
     fn our_own_differ_on_one_core_and_between_cores() {
-        let make = || (0..1000).map(|_| Source::of(None).id().to_string()).collect::<Vec<_>>();
+        let make = || (0..1000).map(|_| Kept::next().id().to_string()).collect::<Vec<_>>();
         let mut all: HashSet<_> = make().into_iter().collect();
         all.extend(thread::spawn(make).join().unwrap());
         assert_eq!(all.len(), 2000);
+        assert!(all.iter().all(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())));
     }
 
     #[test]
     fn one_request_has_one_name() {
-        let source = Source::next();
-        assert_eq!(*source.id(), *source.id());
+        let kept = Kept::next();
+        assert_eq!(*kept.id(), *kept.id());
     }
 }

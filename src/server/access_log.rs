@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::h1::connection::Rest;
 use crate::h1::refusal::Refusal;
 use crate::http::request::Request;
-use crate::http::request_id::{RequestId, Source};
+use crate::http::request_id::{Kept, RequestId};
 use crate::logging::{CHUNK, Target, Timestamp, Writer, dropped_as_json};
 use crate::runtime::{Core, Phase};
 use http::{Method, StatusCode, Version};
@@ -26,7 +26,7 @@ const FLUSH_AFTER: Duration = Duration::from_millis(100);
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 /// How long the wall clock is reckoned from the monotonic one before it is read again.
 const RECKONED: Duration = Duration::from_secs(1);
-/// Most buffers for the beginnings of lines that are kept, and the longest.
+/// Most entries that are kept to be used again, and the longest text of one.
 const SPARE: usize = 1024;
 const LONGEST_SPARE: usize = 4 << 10;
 
@@ -101,14 +101,16 @@ pub(super) struct CoreLog {
     dropped: Cell<u64>,
     /// Whether a task will hand over the lines soon.
     is_flushing: Cell<bool>,
-    spare: RefCell<Vec<Vec<u8>>>,
+    #[expect(clippy::vec_box, reason = "the boxes themselves are used again")]
+    spare: RefCell<Vec<Box<Entry>>>,
     /// A moment on both clocks.
     moment: Cell<(Instant, SystemTime)>,
     /// The time that was last written out, and its millisecond since 1970.
     time: Cell<(u128, Timestamp)>,
 }
 
-/// A request that will be logged, from its head to the end of its answer.
+/// A request that will be logged, from its head to the end of its answer. It is boxed, and used again: most connections
+/// have none, and an idle one should cost little.
 pub(super) struct Entry {
     since: Instant,
     /// What follows from the head, as members of the JSON object. It is kept as text, since a handler may take the
@@ -146,7 +148,7 @@ impl CoreLog {
     }
 
     /// Begins the entry of a request whose head has arrived, if this one is logged.
-    pub(super) fn begin(&self, request: &Request) -> Option<Entry> {
+    pub(super) fn begin(&self, request: &Request) -> Option<Box<Entry>> {
         let method = Some(request.method());
         let version = match request.version() {
             Version::HTTP_10 => "HTTP/1.0",
@@ -157,8 +159,8 @@ impl CoreLog {
     }
 
     /// The same for a request without a head that could be read.
-    pub(super) fn begin_headless(&self, peer: Option<SocketAddr>) -> Option<Entry> {
-        self.is_sampled().then(|| self.entry(&Source::next().id(), peer, None, None, None))
+    pub(super) fn begin_headless(&self, peer: Option<SocketAddr>) -> Option<Box<Entry>> {
+        self.is_sampled().then(|| self.entry(&Kept::next().id(), peer, None, None, None))
     }
 
     fn is_sampled(&self) -> bool {
@@ -167,6 +169,7 @@ impl CoreLog {
         passed_over == 0
     }
 
+    #[expect(clippy::unnecessary_box_returns, reason = "the box is used again")]
     fn entry(
         &self,
         id: &RequestId,
@@ -174,19 +177,22 @@ impl CoreLog {
         method: Option<&Method>,
         target: Option<&str>,
         version: Option<&str>,
-    ) -> Entry {
-        let mut head = self.spare.borrow_mut().pop().unwrap_or_default();
-        member(&mut head, "id", &**id);
-        member(&mut head, "core", &self.core.id());
-        member(&mut head, "peer", &peer);
-        member(&mut head, "method", &method.map(Method::as_str));
-        member(&mut head, "target", &target);
-        member(&mut head, "version", &version);
-        Entry { since: Instant::now(), head, status: None, bytes: 0 }
+    ) -> Box<Entry> {
+        let new = || Box::new(Entry { since: Instant::now(), head: Vec::new(), status: None, bytes: 0 });
+        let mut entry = self.spare.borrow_mut().pop().unwrap_or_else(new);
+        let head = &mut entry.head;
+        member(head, "id", &**id);
+        member(head, "core", &self.core.id());
+        member(head, "peer", &peer);
+        member(head, "method", &method.map(Method::as_str));
+        member(head, "target", &target);
+        member(head, "version", &version);
+        entry.since = Instant::now();
+        entry
     }
 
     /// Writes the line of a request that has ended.
-    pub(super) fn end(self: &Rc<Self>, mut entry: Entry, outcome: &Outcome) {
+    pub(super) fn end(self: &Rc<Self>, mut entry: Box<Entry>, outcome: &Outcome) {
         let mut lines = self.lines.borrow_mut();
         if lines.len() >= CHUNK && !self.hand_over(&mut lines) {
             self.dropped.set(self.dropped.get() + 1);
@@ -213,7 +219,8 @@ impl CoreLog {
         let mut spare = self.spare.borrow_mut();
         if spare.len() < SPARE && entry.head.capacity() <= LONGEST_SPARE {
             entry.head.clear();
-            spare.push(entry.head);
+            (entry.status, entry.bytes) = (None, 0);
+            spare.push(entry);
         }
     }
 

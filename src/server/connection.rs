@@ -21,7 +21,7 @@ use crate::h1::encode::BodyEncoder;
 use crate::h1::refusal::Refusal;
 use crate::http::body::{Body, Sender, Trailers};
 use crate::http::request::{Origin, Request};
-use crate::http::request_id::{RequestId, Source};
+use crate::http::request_id::{Kept, RequestId};
 use crate::http::respond::plain_status;
 use crate::http::response::Response;
 use crate::http::upgrade::{Upgrade, Upgraded};
@@ -64,7 +64,7 @@ pub(super) struct Connection {
     /// A handler runs: a panic is its own.
     calls_handler: bool,
     /// The current request's entry in the access log, if it is to have one.
-    pub(super) entry: Option<Entry>,
+    pub(super) entry: Option<Box<Entry>>,
     /// The peer may still be sending when the last answer leaves.
     lingers: bool,
     pub(super) peer: Option<SocketAddr>,
@@ -93,7 +93,7 @@ enum Next {
     Input,
     Flush,
     /// A handler's, to the request of this id.
-    Answer(Answering, Source),
+    Answer(Answering, Kept),
     /// The rest of a response, and of the body of the request it answers.
     Rest(Rest),
     Close,
@@ -160,7 +160,7 @@ impl Connection {
                 }
                 Next::Flush => self.flush().await?,
                 Next::Answer(answering, id) => {
-                    let mut response = self.await_answer(answering, id).await?;
+                    let mut response = self.await_answer(answering, &id).await?;
                     match self.respond(&mut response, &|| id.id()) {
                         Rest::Upgrade(upgrade) => return Ok(Some(upgrade)),
                         rest => self.send_rest(rest).await?,
@@ -249,7 +249,7 @@ impl Connection {
                         return next;
                     }
                 }
-                Answer::Later(answering) => return Next::Answer(answering, request.id_source()),
+                Answer::Later(answering) => return Next::Answer(answering, request.kept_id()),
             }
         }
     }

@@ -9,7 +9,7 @@ use super::connection::{Connection, Cut, Wait};
 use crate::error::Error;
 use crate::h1::decode::Piece;
 use crate::h1::refusal::Refusal;
-use crate::http::request_id::Source;
+use crate::http::request_id::Kept;
 use crate::http::response::Response;
 use http::StatusCode;
 
@@ -23,7 +23,7 @@ impl Connection {
     pub(super) async fn await_answer(
         &mut self,
         mut answering: Answering,
-        id: Source,
+        id: &Kept,
     ) -> Result<Response, Cut> {
         poll_fn(|cx| {
             loop {
