@@ -6,12 +6,16 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::ops::Range;
+use std::rc::Rc;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use kiang::{App, Body, Core, Cores, Deadlines, Error, Service};
 use socket2::SockRef;
-use support::{Client, End, Failure, Server, ms};
+use support::{Client, Embedded, End, Failure, Server, ms};
 
 /// What a deadline of 300 ms may take.
 const IN_TIME: Range<Duration> = ms(250)..ms(3000);
@@ -195,4 +199,172 @@ fn a_client_that_reads_slowly_is_served_to_the_end() {
     }
     writer.join().expect("the writer succeeded");
     assert!(since.elapsed() > 3 * IN_TIME.start, "slow enough to mean something");
+}
+
+fn embedded<S: Service>(deadlines: Deadlines, make: impl Fn(Core) -> S + Send + Sync + 'static) -> Embedded {
+    Embedded::start_with(move |server| server.cores(Cores::count(1)).deadlines(deadlines), make)
+}
+
+/// With a deadline for handlers of 300 ms, and no least rate.
+fn hasty<S: Service>(make: impl Fn(Core) -> S + Send + Sync + 'static) -> Embedded {
+    embedded(Deadlines { handler: ms(300), min_body_rate: 0, ..Deadlines::default() }, make)
+}
+
+/// Counts those that are alive.
+struct Guard(Rc<Cell<usize>>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+#[test]
+fn a_handler_that_takes_too_long_is_dropped_and_answered_503() {
+    let server = hasty(|core: Core| {
+        let alive = Rc::new(Cell::new(0));
+        let counted = alive.clone();
+        App::new()
+            .get("/never", async move || {
+                counted.set(counted.get() + 1);
+                let _guard = Guard(counted.clone());
+                core.sleep(support::PATIENCE * 10).await;
+            })
+            .get("/alive", move || alive.get().to_string())
+    });
+    let mut client = server.connect();
+    for _ in 0..3 {
+        let since = Instant::now();
+        let response = client.get("/never");
+        in_time(since);
+        assert_eq!((response.status, response.text()), (503, "503 Service Unavailable\n"));
+        assert!(!response.closes(), "the connection goes on: {response:?}");
+        assert_eq!(client.get("/alive").text(), "0", "it was dropped");
+    }
+    // What is pipelined behind is answered too.
+    client.send("GET /never HTTP/1.1\r\nHost: x\r\n\r\nGET /alive HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!((client.response().status, client.response().status), (503, 200));
+}
+
+#[test]
+fn a_handler_that_takes_too_long_with_a_body_unread_ends_the_connection_in_order() {
+    let server = hasty(|core: Core| {
+        App::new().post("/never", async move |_body: Body| core.sleep(support::PATIENCE * 10).await)
+    });
+    let mut client = server.connect();
+    client.send("POST /never HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
+    client.send(vec![b'x'; 10_000]);
+    let response = client.response();
+    assert_eq!((response.status, response.closes()), (503, true));
+    client.closed();
+    // A short rest is read instead.
+    let mut client = server.connect();
+    client.send("POST /never HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhel");
+    let response = client.response();
+    assert_eq!((response.status, response.closes()), (503, false));
+    client.send("lo");
+    assert_eq!(client.get("/other").status, 404);
+}
+
+#[test]
+fn a_handler_that_wakes_again_and_again_gets_no_more_time() {
+    let server = hasty(|core: Core| {
+        App::new().get("/busy", async move || {
+            for _ in 0..1000 {
+                core.sleep(ms(10)).await;
+            }
+        })
+    });
+    let since = Instant::now();
+    assert_eq!(server.connect().get("/busy").status, 503);
+    in_time(since);
+}
+
+/// Reads the body, and after each piece pauses.
+async fn read_with_pauses(core: Core, mut body: Body, pause: Duration) -> Result<String, Error> {
+    let mut length = 0;
+    while let Some(piece) = body.next().await {
+        length += piece?.len();
+        core.sleep(pause).await;
+    }
+    Ok(length.to_string())
+}
+
+#[test]
+fn a_handler_is_not_blamed_for_a_slow_peer_and_is_for_its_own_pauses() {
+    let server = hasty(|core: Core| {
+        let pausing = core.clone();
+        App::new()
+            .post("/quick", move |body: Body| read_with_pauses(core.clone(), body, ms(1)))
+            .post("/slow", move |body: Body| read_with_pauses(pausing.clone(), body, ms(80)))
+    });
+    for (path, status) in [("/quick", 200), ("/slow", 503)] {
+        let mut client = server.connect();
+        client.send(format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"));
+        for _ in 0..10 {
+            // The peer's own pace, which takes several times the handler's deadline.
+            thread::sleep(ms(100));
+            client.send("x");
+        }
+        assert_eq!(client.response().status, status, "{path}");
+    }
+}
+
+/// Sends bytes in pieces of this size, at this pace, until there is an answer or the body is whole.
+#[track_caller]
+fn upload(mut client: Client, length: usize, piece: usize, every: Duration) -> (u16, Duration) {
+    client.send(format!("POST / HTTP/1.1\r\nHost: kiang.test\r\nContent-Length: {length}\r\n\r\n"));
+    let (since, mut sent) = (Instant::now(), 0);
+    while sent < length {
+        let next = piece.min(length - sent);
+        client.send(vec![b'x'; next]).patience(every);
+        sent += next;
+        if sent == length {
+            break;
+        }
+        match client.try_response() {
+            Err(Failure::Silence(_)) => {}
+            answer => return (answer.expect("an answer").status, since.elapsed()),
+        }
+    }
+    client.patience(support::PATIENCE);
+    (client.response().status, since.elapsed())
+}
+
+#[test]
+fn a_body_below_the_least_rate_is_408_and_one_above_it_is_not() {
+    let server = Server::start(&["--app", "echo", "--min-body-rate", "1kB"]);
+    let (slow, quick) = (server.connect(), server.connect());
+    thread::scope(|scope| {
+        // 200 and 2000 bytes per second. The slow one has 5 s, and a second for each 1000 bytes: 6.25 s.
+        let slow = scope.spawn(|| upload(slow, 1 << 20, 20, ms(100)));
+        let quick = scope.spawn(|| upload(quick, 16_000, 200, ms(100)));
+        let (status, took) = slow.join().expect("no panic");
+        assert_eq!(status, 408);
+        assert!((ms(5500)..ms(9000)).contains(&took), "{took:?}");
+        let (status, took) = quick.join().expect("no panic");
+        assert_eq!(status, 200);
+        assert!(took > ms(7000), "long enough to mean something: {took:?}");
+    });
+}
+
+#[test]
+fn a_peer_is_not_blamed_for_a_slow_handler() {
+    // No peer could send so fast, were it waited for.
+    let deadlines = Deadlines { min_body_rate: 1 << 40, ..Deadlines::default() };
+    let server = embedded(deadlines, |core: Core| {
+        App::new().post("/", move |body: Body| read_with_pauses(core.clone(), body, ms(2000)))
+    });
+    let mut client = server.connect();
+    client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n");
+    // Each byte is there when the handler wants the next piece, 2 s after the one before.
+    for _ in 0..4 {
+        client.send("x").patience(ms(1800));
+        assert!(
+            matches!(client.try_response(), Err(Failure::Silence(_))),
+            "cut, or too quick to mean something"
+        );
+    }
+    client.patience(support::PATIENCE);
+    assert_eq!(client.response().text(), "4");
 }

@@ -204,43 +204,6 @@ fn a_body_that_is_collected_is_bounded_and_one_that_is_streamed_is_not_held() {
     assert_eq!(server.connect().post("/stream", vec![b'x'; 5_000_000]).text(), "5000000");
 }
 
-#[test]
-fn a_handler_that_reads_slowly_stops_the_peer() {
-    const LENGTH: usize = 60 << 20;
-    let server = Embedded::start(|core| {
-        App::new().post("/slow", move |mut body: Body| {
-            let core = core.clone();
-            async move {
-                let mut length = 0;
-                let mut pauses = 0;
-                while let Some(piece) = body.next().await {
-                    length += piece?.len();
-                    if pauses < 10 {
-                        pauses += 1;
-                        core.sleep(ms(100)).await;
-                    }
-                }
-                Ok::<_, Error>(length.to_string())
-            }
-        })
-    });
-    let mut client = server.connect();
-    client.send(format!("POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: {LENGTH}\r\n\r\n"));
-    // While the handler takes ten pieces in a second, only what fits in the socket's buffers can be written.
-    client.stream().set_nonblocking(true).unwrap();
-    let (begun, piece, mut written) = (Instant::now(), vec![b'x'; 64 << 10], 0);
-    while begun.elapsed() < ms(700) {
-        match std::io::Write::write(&mut client.stream(), &piece) {
-            Ok(n) => written += n,
-            Err(_) => std::thread::sleep(ms(1)),
-        }
-    }
-    assert!(written < 16 << 20, "{written} bytes were taken from a peer whose handler had read ten pieces");
-    client.stream().set_nonblocking(false).unwrap();
-    client.send(vec![b'x'; LENGTH - written]);
-    assert_eq!(client.response().text(), LENGTH.to_string(), "and then all of it arrives");
-}
-
 struct Pieces(std::slice::Iter<'static, &'static str>);
 
 impl futures_core::Stream for Pieces {

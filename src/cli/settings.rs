@@ -2,7 +2,7 @@
 
 use super::apps::AppName;
 use super::log::{AccessLogTo, LogFormat};
-use super::units::{Address, Count, Deadline, Size, Span};
+use super::units::{Address, Bound, Count, Deadline, Rate, Size, Span};
 use kiang::{AccessLog, Cores, Deadlines, Limits};
 use serde::{Deserialize, Deserializer, de};
 use std::net::SocketAddr;
@@ -86,10 +86,21 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "text")]
     max_trailers: Option<Size>,
 
-    /// Most connections of one core; beyond it new ones wait [default: 100000]
+    /// Most requests of one connection; the last answer says `Connection: close` [default: unlimited]
+    #[arg(long, env = "KIANG_MAX_REQUESTS", value_name = "COUNT", help_heading = LIMITS)]
+    #[serde(deserialize_with = "text")]
+    max_requests: Option<Bound>,
+
+    /// Most connections of one core; beyond it new ones are answered 503 [default: 100000]
     #[arg(long, env = "KIANG_MAX_CONNECTIONS", value_name = "COUNT", help_heading = LIMITS)]
     #[serde(deserialize_with = "text")]
     max_connections: Option<Count>,
+
+    /// Most connections of one core from one peer (IPv4 address or IPv6 /64); beyond it new ones are reset
+    /// [default: 16384]
+    #[arg(long, env = "KIANG_MAX_CONNECTIONS_PER_PEER", value_name = "COUNT", help_heading = LIMITS)]
+    #[serde(deserialize_with = "text")]
+    max_connections_per_peer: Option<Count>,
 
     /// Longest wait for a whole request head, from its first byte or the connection's start [default: 10s]
     #[arg(long, env = "KIANG_HEAD_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
@@ -101,10 +112,20 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "text")]
     body_timeout: Option<Deadline>,
 
+    /// Least bytes per second of a request body, over the time it was waited for; 0 for none [default: 240B]
+    #[arg(long, env = "KIANG_MIN_BODY_RATE", value_name = "SIZE", help_heading = DEADLINES)]
+    #[serde(deserialize_with = "text")]
+    min_body_rate: Option<Rate>,
+
     /// Longest wait for the next request on a connection [default: 75s]
     #[arg(long, env = "KIANG_IDLE_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
     #[serde(deserialize_with = "text")]
     idle_timeout: Option<Deadline>,
+
+    /// Longest time of a handler until its response, without waits for the body; beyond it 503 [default: 1m]
+    #[arg(long, env = "KIANG_HANDLER_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
+    #[serde(deserialize_with = "text")]
+    handler_timeout: Option<Deadline>,
 
     /// Longest wait for a client to take the next piece of an answer, up to 256 KiB [default: 30s]
     #[arg(long, env = "KIANG_WRITE_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
@@ -114,7 +135,7 @@ pub(crate) struct Settings {
 
 const LOGS: &str = "Logs (the one on stderr shows what KIANG_LOG says)";
 const LIMITS: &str = "Limits (on what one client may send)";
-const DEADLINES: &str = "Deadlines (a client that misses one loses its connection)";
+const DEADLINES: &str = "Deadlines (a client that misses one loses its connection, a handler is dropped)";
 
 /// Everything, decided.
 #[derive(Clone, Debug)]
@@ -168,10 +189,14 @@ impl Settings {
             max_buffered_body: self.max_buffered_body.or(other.max_buffered_body),
             max_chunk_extensions: self.max_chunk_extensions.or(other.max_chunk_extensions),
             max_trailers: self.max_trailers.or(other.max_trailers),
+            max_requests: self.max_requests.or(other.max_requests),
             max_connections: self.max_connections.or(other.max_connections),
+            max_connections_per_peer: self.max_connections_per_peer.or(other.max_connections_per_peer),
             head_timeout: self.head_timeout.or(other.head_timeout),
             body_timeout: self.body_timeout.or(other.body_timeout),
+            min_body_rate: self.min_body_rate.or(other.min_body_rate),
             idle_timeout: self.idle_timeout.or(other.idle_timeout),
+            handler_timeout: self.handler_timeout.or(other.handler_timeout),
             write_timeout: self.write_timeout.or(other.write_timeout),
         }
     }
@@ -201,12 +226,18 @@ impl Settings {
                 buffered_body_bytes: size(self.max_buffered_body, limits.buffered_body_bytes),
                 chunk_extension_bytes: size(self.max_chunk_extensions, limits.chunk_extension_bytes),
                 trailer_bytes: size(self.max_trailers, limits.trailer_bytes),
+                requests: self.max_requests.map_or(limits.requests, |bound| bound.0),
                 connections: self.max_connections.map_or(limits.connections, |count| count.0),
+                connections_per_peer: self
+                    .max_connections_per_peer
+                    .map_or(limits.connections_per_peer, |count| count.0),
             },
             deadlines: Deadlines {
                 head: self.head_timeout.map_or(deadlines.head, |deadline| deadline.0),
                 body: self.body_timeout.map_or(deadlines.body, |deadline| deadline.0),
+                min_body_rate: self.min_body_rate.map_or(deadlines.min_body_rate, |rate| rate.0),
                 idle: self.idle_timeout.map_or(deadlines.idle, |deadline| deadline.0),
+                handler: self.handler_timeout.map_or(deadlines.handler, |deadline| deadline.0),
                 write: self.write_timeout.map_or(deadlines.write, |deadline| deadline.0),
             },
         };

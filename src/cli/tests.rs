@@ -94,7 +94,8 @@ fn every_setting_reaches_its_place_by_flag_and_by_file() {
     let flags = "--bind 127.0.0.1:1 --cores 1 --app echo --drain 1s --access-log a.log \
         --access-log-sample 12 --log-format json --max-head 4B --max-headers 3 --max-target 2 \
         --max-body 5kB --max-buffered-body 6 --max-connections 7 --head-timeout 8ms --body-timeout 9s \
-        --idle-timeout 10m --write-timeout 11h";
+        --idle-timeout 10m --write-timeout 11h --max-requests 12 --max-connections-per-peer 13 --min-body-rate 14 \
+        --handler-timeout 15s";
     let file: Vec<_> = flags
         .trim_start_matches("--")
         .split(" --")
@@ -117,14 +118,18 @@ fn every_setting_reaches_its_place_by_flag_and_by_file() {
             target_bytes: 2,
             body_bytes: 5000,
             buffered_body_bytes: 6,
+            requests: Some(12),
             connections: 7,
+            connections_per_peer: 13,
             ..Limits::default()
         };
         assert_eq!(config.limits, limits);
         let deadlines = Deadlines {
             head: Duration::from_millis(8),
             body: Duration::from_secs(9),
+            min_body_rate: 14,
             idle: Duration::from_secs(600),
+            handler: Duration::from_secs(15),
             write: Duration::from_secs(39_600),
         };
         assert_eq!(config.deadlines, deadlines);
@@ -233,10 +238,14 @@ fn every_flag_is_documented_with_variable_key_and_default() {
         ("max-buffered-body", size(limits.buffered_body_bytes as u64)),
         ("max-chunk-extensions", size(limits.chunk_extension_bytes as u64)),
         ("max-trailers", size(limits.trailer_bytes as u64)),
+        ("max-requests", super::units::Bound(limits.requests).to_string()),
         ("max-connections", limits.connections.to_string()),
+        ("max-connections-per-peer", limits.connections_per_peer.to_string()),
         ("head-timeout", span(deadlines.head)),
         ("body-timeout", span(deadlines.body)),
+        ("min-body-rate", super::units::Rate(deadlines.min_body_rate).to_string()),
         ("idle-timeout", span(deadlines.idle)),
+        ("handler-timeout", span(deadlines.handler)),
         ("write-timeout", span(deadlines.write)),
     ];
     let cli = Cli::command();

@@ -21,6 +21,14 @@ pub(crate) struct Size(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Count(pub(crate) usize);
 
+/// A number of things, above zero, or `unlimited`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bound(pub(crate) Option<u64>);
+
+/// A number of bytes per second as `240` or `1KiB`; 0 stands for no bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rate(pub(crate) u64);
+
 /// An address to listen on, as `127.0.0.1:8080`, `[::]:8080` or `localhost:8080`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Address(pub(crate) SocketAddr);
@@ -78,6 +86,30 @@ impl FromStr for Count {
             Ok(count) => Ok(Self(count)),
             Err(_) => Err("expected a whole number such as `100`".into()),
         }
+    }
+}
+
+impl FromStr for Bound {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "unlimited" => Ok(Self(None)),
+            _ => match text.parse() {
+                Ok(0) => Err("a count must be above zero".into()),
+                Ok(count) => Ok(Self(Some(count))),
+                Err(_) => Err("expected a whole number such as `100`, or `unlimited`".into()),
+            },
+        }
+    }
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        quantity(text, &SIZES, Some(1), "a size for each second such as `240` or `1KiB`, or 0 for none")
+            .map(Self)
     }
 }
 
@@ -140,6 +172,21 @@ impl fmt::Display for Size {
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(count) => count.fmt(f),
+            None => f.write_str("unlimited"),
+        }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        in_largest_unit(self.0, &SIZES, f)
     }
 }
 
@@ -213,6 +260,18 @@ mod tests {
         assert_eq!("100".parse(), Ok(Count(100)));
         assert!(error::<Count>("0").contains("above zero"));
         assert!(error::<Count>("-1").contains("whole number"));
+        for (text, bound) in [("100", Some(100)), ("unlimited", None)] {
+            assert_eq!(text.parse(), Ok(Bound(bound)));
+            assert_eq!(Bound(bound).to_string(), text);
+        }
+        assert!(error::<Bound>("0").contains("above zero"));
+        assert!(error::<Bound>("any").contains("or `unlimited`"));
+        assert_eq!(
+            ("240".parse(), "0".parse(), "1KiB".parse()),
+            (Ok(Rate(240)), Ok(Rate(0)), Ok(Rate(1024)))
+        );
+        assert_eq!(Rate(240).to_string(), "240B");
+        assert!(error::<Rate>("slow").contains("or 0 for none"));
         assert_eq!("localhost:80".parse(), Ok(Address(([127, 0, 0, 1], 80).into())));
         assert_eq!("[::1]:80".parse(), Ok(Address(([0, 0, 0, 0, 0, 0, 0, 1], 80).into())));
         for text in ["8080", ":8080", "127.0.0.1", "localhost", "localhost:http", "example.org:80"] {

@@ -24,6 +24,9 @@ pub(crate) const COPIED_BODY: usize = 16 << 10;
 /// How much of a body that its handler did not want is read to keep the connection; more costs less to refuse.
 const SKIPPED_BODY: u64 = 64 << 10;
 
+/// How many empty lines before a request are ignored.
+const MOST_EMPTY_LINES: u8 = 100;
+
 /// The interim response that lets a client send its body (RFC 9110 section 15.2.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -35,6 +38,8 @@ pub(crate) struct Connection {
     /// A head of which the first part came without the rest, gathered here so that an unfinished request
     /// keeps no buffer of the ring.
     unfinished: Vec<u8>,
+    /// How many empty lines have come since the last request.
+    empty_lines: u8,
     body: Option<Decoder>,
     http_11: bool,
     /// The head of the current request could be read.
@@ -76,6 +81,7 @@ impl Connection {
         Self {
             input: Bytes::new(),
             unfinished: Vec::new(),
+            empty_lines: 0,
             body: None,
             http_11: true,
             has_head: false,
@@ -117,6 +123,10 @@ impl Connection {
         // Empty lines before a request are ignored (RFC 9112 section 2.2), and begin none.
         while self.input.starts_with(b"\r\n") {
             self.input.advance(2);
+            self.empty_lines += 1;
+            if self.empty_lines > MOST_EMPTY_LINES {
+                return Err(Refusal::bad("there are more empty lines than this server ignores"));
+            }
         }
         if self.input.is_empty() {
             return match self.unfinished.len() {
@@ -126,9 +136,12 @@ impl Connection {
                 _ => Ok(None),
             };
         }
-        // What cannot be parsed tells nothing of its method.
-        self.answers_head = false;
-        let Some(length) = parse::head(&self.input, limits, head)? else {
+        let parsed = parse::head(&self.input, limits, head);
+        if parsed.is_err() {
+            // Also the answer to a refused HEAD has no body.
+            self.answers_head = self.input.starts_with(b"HEAD ");
+        }
+        let Some(length) = parsed? else {
             self.unfinished = std::mem::take(&mut self.input).to_vec();
             return Ok(None);
         };
@@ -138,6 +151,7 @@ impl Connection {
         let terms = framing::terms(head)?;
         self.keep_alive &= terms.keep_alive;
         self.input.advance(length);
+        self.empty_lines = 0;
         self.expects_continue = false;
         self.accepts_trailers = terms.accepts_trailers;
         self.offers_upgrade = terms.offers_upgrade;
@@ -258,7 +272,7 @@ impl Connection {
 
     /// Answers with a switch of protocols, if the client has offered one.
     fn switch(&mut self, response: &mut Response, preamble: &Preamble, out: &mut Vec<u8>) -> Result<Rest> {
-        let Some(upgrade) = response.take_upgrade() else {
+        let Some(upgrade) = response.body_mut().take_upgrade() else {
             let status = response.status();
             return Err(Error::new(format!("a handler answered with {status}, which is no final answer")));
         };

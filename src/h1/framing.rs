@@ -4,7 +4,7 @@ use crate::h1::refusal::Refusal;
 use crate::h1::target;
 use crate::http::headers::{Headers, Known, is_token, list_members};
 use crate::http::request::Head;
-use http::{StatusCode, Version};
+use http::{Method, StatusCode, Version};
 
 /// How a request's body is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,9 @@ pub(crate) fn terms(head: &mut Head) -> Result<Terms, Refusal> {
     let http_11 = head.version == Version::HTTP_11;
     let framing = framing(&head.headers, http_11)?;
     find_host(head, http_11)?;
+    if head.method == Method::CONNECT || head.method == Method::TRACE {
+        return Err(NO_METHOD);
+    }
     let headers = &head.headers;
     Ok(Terms {
         framing,
@@ -45,6 +48,11 @@ pub(crate) fn terms(head: &mut Head) -> Result<Terms, Refusal> {
 
 const NOT_CHUNKED: Refusal =
     Refusal::bad("Transfer-Encoding is not a list of codings that ends in chunked, once");
+
+/// A tunnel is for proxies, and a TRACE shows a request's credentials to whoever made a browser send it: neither
+/// reaches an application (RFC 9110 sections 9.3.6 and 9.3.8).
+const NO_METHOD: Refusal =
+    Refusal::new(StatusCode::NOT_IMPLEMENTED, "CONNECT and TRACE are not implemented by this server");
 
 /// RFC 9112 section 6.3, with every doubt refused: a request that two readers frame differently is how one
 /// smuggles another (section 11.2).

@@ -1,7 +1,7 @@
 //! Request targets: their forms, and the authority that they or Host name (RFC 9112 section 3.2, RFC 3986).
 
 use crate::h1::refusal::Refusal;
-use http::{Method, StatusCode};
+use http::Method;
 use std::net::Ipv6Addr;
 use std::ops::Range;
 
@@ -23,8 +23,6 @@ const BAD_AUTHORITY: Refusal =
     Refusal::bad("the request target's authority is not a host with an optional port");
 const BAD_ASTERISK: Refusal = Refusal::bad("the request target * is for OPTIONS alone");
 const BAD_TUNNEL: Refusal = Refusal::bad("the request target of CONNECT is not a host and a port");
-const NO_TUNNEL: Refusal =
-    Refusal::new(StatusCode::NOT_IMPLEMENTED, "this server is no proxy: CONNECT is not implemented");
 
 /// What a byte may be part of.
 const PATH: u8 = 1;
@@ -59,7 +57,12 @@ pub(crate) fn parts(method: &Method, target: &[u8]) -> Result<Parts, Refusal> {
         let port = target.iter().rposition(|byte| *byte == b':').map(|colon| &target[colon + 1..]);
         let is_form =
             is_authority(target) && port.is_some_and(|port| !port.is_empty() && !port.ends_with(b"]"));
-        return Err(if is_form { NO_TUNNEL } else { BAD_TUNNEL });
+        let whole = 0..target.len();
+        return if is_form {
+            Ok(Parts { path: whole.clone(), query: None, authority: Some(whole) })
+        } else {
+            Err(BAD_TUNNEL)
+        };
     }
     match target {
         [b'/', ..] => origin(target, 0),
@@ -71,6 +74,10 @@ pub(crate) fn parts(method: &Method, target: &[u8]) -> Result<Parts, Refusal> {
 
 /// Origin form from `start` on: a path, and perhaps a query.
 fn origin(target: &[u8], start: usize) -> Result<Parts, Refusal> {
+    // Nothing but a path of one class: that is many a target, and costs the least.
+    if all(&target[start..], PATH) {
+        return Ok(Parts { path: start..target.len(), query: None, authority: None });
+    }
     let mut at = start;
     loop {
         at += run(&target[at..], PATH);
@@ -113,44 +120,56 @@ fn absolute(target: &[u8]) -> Result<Parts, Refusal> {
 }
 
 fn check_query(query: &[u8]) -> Result<(), Refusal> {
-    if run(query, QUERY) == query.len() { Ok(()) } else { Err(BAD_TARGET) }
+    if all(query, QUERY) { Ok(()) } else { Err(BAD_TARGET) }
 }
 
 /// Whether this is `uri-host [ ":" port ]` (RFC 9110 section 7.2), with a host that is not empty.
 pub(crate) fn is_authority(authority: &[u8]) -> bool {
-    let host = match authority {
-        [b'[', literal @ ..] => {
-            let Some(end) = literal.iter().position(|byte| *byte == b']') else { return false };
-            let address = str::from_utf8(&literal[..end]).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
-            if address.is_none() {
-                return false;
-            }
-            end + 2
-        }
-        _ => reg_name(authority),
+    let colon = authority.iter().rposition(|byte| matches!(byte, b':' | b']'));
+    let (host, port) = match colon {
+        Some(colon) if authority[colon] == b':' => (&authority[..colon], &authority[colon + 1..]),
+        _ => (authority, &authority[authority.len()..]),
     };
-    match &authority[host..] {
-        [] => host > 0,
-        // The port may be empty, and a number that is no port leads nowhere.
-        [b':', port @ ..] => {
-            host > 0
-                && port.iter().all(u8::is_ascii_digit)
-                && (port.is_empty() || str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok()))
+    // All of one class first: that is nearly every host, and costs the least.
+    let is_host = all(host, HOST) || is_ip_literal(host) || is_encoded(host);
+    !host.is_empty() && is_host && is_port(port)
+}
+
+/// Whether this is an IPv6 address in brackets (RFC 3986 section 3.2.2).
+fn is_ip_literal(host: &[u8]) -> bool {
+    let inside = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]"));
+    let address = inside.and_then(|inside| str::from_utf8(inside).ok()).map(str::parse::<Ipv6Addr>);
+    matches!(address, Some(Ok(_)))
+}
+
+/// Whether this is a `reg-name`, percent-encoded where it must be (RFC 3986 section 3.2.2).
+fn is_encoded(host: &[u8]) -> bool {
+    let mut rest = host;
+    loop {
+        rest = &rest[run(rest, HOST)..];
+        match rest {
+            [] => return true,
+            [b'%', high, low, after @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                rest = after;
+            }
+            _ => return false,
         }
-        _ => false,
     }
 }
 
-/// How long the `reg-name` is that this begins with (RFC 3986 section 3.2.2); an IPv4 address is one, too.
-fn reg_name(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    loop {
-        at += run(&bytes[at..], HOST);
-        match &bytes[at..] {
-            [b'%', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => at += 3,
-            _ => return at,
-        }
-    }
+/// A port may be empty. A number that is no port leads nowhere.
+fn is_port(digits: &[u8]) -> bool {
+    let mut port = 0;
+    digits.iter().all(|digit| {
+        port = port * 10 + u32::from(digit.wrapping_sub(b'0'));
+        digit.is_ascii_digit() && u16::try_from(port).is_ok()
+    })
+}
+
+/// Whether all bytes are of this class. It looks at all of them, and so at several at a time.
+#[inline]
+fn all(bytes: &[u8], class: u8) -> bool {
+    bytes.iter().fold(class, |all, byte| all & CLASSES[*byte as usize]) != 0
 }
 
 /// How many bytes at the beginning are all of this class.
@@ -226,7 +245,7 @@ mod tests {
         ] {
             assert_eq!(refused(&Method::GET, target), 400, "{target:?}");
         }
-        assert_eq!(refused(&Method::CONNECT, "x:80"), 501);
+        assert!(parts(&Method::CONNECT, b"x:80").is_ok());
         for target in ["/", "x", "x:", "http://x/", "[::1]"] {
             assert_eq!(refused(&Method::CONNECT, target), 400, "{target:?}");
         }

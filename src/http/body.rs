@@ -3,6 +3,7 @@
 use crate::bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::http::headers::{Headers, ResponseHeaders, checked_field, may_be_trailer};
+use crate::http::upgrade::Upgrade;
 use futures_core::Stream;
 use http::StatusCode;
 use std::cell::{Cell, RefCell};
@@ -27,6 +28,8 @@ enum Content {
     Whole(Bytes),
     Arriving(Rc<Channel>),
     Made(Box<Made>),
+    /// Of a response that switches protocols: what comes behind its head is no body, but all that follows.
+    Upgrade(Box<Upgrade>),
 }
 
 /// A body made as it goes, and what is to follow it.
@@ -66,6 +69,21 @@ impl Body {
         match &self.0 {
             Content::Arriving(channel) => channel.trailers.borrow_mut().take(),
             _ => None,
+        }
+    }
+
+    pub(crate) fn upgrade(upgrade: Upgrade) -> Self {
+        Self(Content::Upgrade(Box::new(upgrade)))
+    }
+
+    /// Takes what a switch of protocols goes on with, if this is one.
+    pub(crate) fn take_upgrade(&mut self) -> Option<Box<Upgrade>> {
+        match std::mem::take(&mut self.0) {
+            Content::Upgrade(upgrade) => Some(upgrade),
+            other => {
+                self.0 = other;
+                None
+            }
         }
     }
 
@@ -110,7 +128,7 @@ impl Body {
     /// How many bytes there are in all, if that is known before reading.
     pub fn length(&self) -> Option<u64> {
         match &self.0 {
-            Content::Empty => Some(0),
+            Content::Empty | Content::Upgrade(_) => Some(0),
             Content::Whole(bytes) => Some(bytes.len() as u64),
             Content::Arriving(channel) => channel.length,
             Content::Made(_) => None,
@@ -120,7 +138,7 @@ impl Body {
     /// Polls for the next piece; `None` at the end.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
         match &mut self.0 {
-            Content::Empty => Poll::Ready(None),
+            Content::Empty | Content::Upgrade(_) => Poll::Ready(None),
             Content::Whole(_) => Poll::Ready(self.whole().filter(|bytes| !bytes.is_empty()).map(Ok)),
             Content::Arriving(channel) => channel.poll_next(cx),
             Content::Made(made) => made.stream.as_mut().poll_next(cx),
@@ -129,14 +147,13 @@ impl Body {
 
     /// Takes the body if all of it is here.
     pub(crate) fn whole(&mut self) -> Option<Bytes> {
-        match &mut self.0 {
+        match std::mem::take(&mut self.0) {
             Content::Empty => Some(Bytes::new()),
-            Content::Whole(bytes) => {
-                let bytes = std::mem::take(bytes);
-                self.0 = Content::Empty;
-                Some(bytes)
+            Content::Whole(bytes) => Some(bytes),
+            other => {
+                self.0 = other;
+                None
             }
-            Content::Arriving(_) | Content::Made(_) => None,
         }
     }
 
@@ -210,6 +227,7 @@ impl fmt::Debug for Body {
             Content::Whole(_) => "whole",
             Content::Arriving(_) => "arriving",
             Content::Made(_) => "made",
+            Content::Upgrade(_) => "upgrade",
         };
         write!(f, "Body({kind}, length {:?})", self.length())
     }

@@ -22,8 +22,14 @@ pub struct Limits {
     pub chunk_extension_bytes: usize,
     /// The trailer fields of one body, in bytes; beyond it, 431. At most 65,535. Default 8 KiB.
     pub trailer_bytes: usize,
-    /// Connections open at one time on one core; beyond it, new ones wait in the accept queue. Default 100,000.
+    /// Requests answered on one connection; the last answer says `Connection: close`. Default: any number.
+    pub requests: Option<u64>,
+    /// Connections open at one time on one core; beyond it, new ones are answered 503 and closed. Default 100,000.
     pub connections: usize,
+    /// Connections open at one time on one core of one peer, which is an IPv4 address or an IPv6 network of 64 bits
+    /// (in which one host can take any address, RFC 8981); beyond it, new ones are closed with a reset. Default
+    /// 16,384.
+    pub connections_per_peer: usize,
 }
 
 impl Limits {
@@ -43,7 +49,9 @@ impl Default for Limits {
             buffered_body_bytes: 2 << 20,
             chunk_extension_bytes: 4 << 10,
             trailer_bytes: 8 << 10,
+            requests: None,
             connections: 100_000,
+            connections_per_peer: 16_384,
         }
     }
 }

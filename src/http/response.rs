@@ -22,7 +22,6 @@ pub struct Response {
     /// Whether the handler set a field that is the engine's own to send.
     sets_ours: bool,
     body: Body,
-    upgrade: Option<Box<Upgrade>>,
 }
 
 /// The content type that follows from what a handler returned: a whole field line, since that is one copy.
@@ -45,7 +44,6 @@ impl Response {
             headers: ResponseHeaders::new(),
             sets_ours: false,
             body: Body::empty(),
-            upgrade: None,
         }
     }
 
@@ -74,7 +72,7 @@ impl Response {
         let protocol = protocol.into();
         let mut response = Self::new(StatusCode::SWITCHING_PROTOCOLS).header("Upgrade", protocol.clone());
         let then: Continue = Box::new(move |connection| Box::pin(async move { then(connection).await }));
-        response.upgrade = Some(Box::new(Upgrade { protocol, then }));
+        response.body = Body::upgrade(Upgrade { protocol, then });
         response
     }
 
@@ -124,10 +122,13 @@ impl Response {
 
     /// A response with a body of this content type. Both are the engine's own words, so nothing is checked.
     pub(crate) fn of_type(content_type: ContentType, body: impl Into<Body>) -> Self {
-        let mut response = Self::new(StatusCode::OK);
-        response.content_type = content_type;
-        response.body = body.into();
-        response
+        Self {
+            status: StatusCode::OK,
+            content_type,
+            headers: ResponseHeaders::new(),
+            sets_ours: false,
+            body: body.into(),
+        }
     }
 
     /// The content type, as a field line; empty if there is none, or the handler set its own.
@@ -142,10 +143,6 @@ impl Response {
     /// Whether the handler set a field that is the engine's own to send: it is read, and not sent.
     pub(crate) fn sets_ours(&self) -> bool {
         self.sets_ours
-    }
-
-    pub(crate) fn take_upgrade(&mut self) -> Option<Box<Upgrade>> {
-        self.upgrade.take()
     }
 
     pub(crate) fn body_mut(&mut self) -> &mut Body {

@@ -53,8 +53,12 @@ pub(crate) enum Phase {
 pub struct Counts {
     /// Connections open now.
     pub connections: u64,
-    /// Connections accepted since the start.
+    /// Connections accepted since the start, without those that were turned away.
     pub accepted: u64,
+    /// Connections turned away since the start because the core had all it may have.
+    pub shed: u64,
+    /// Connections turned away since the start because their peer had all it may have.
+    pub shed_by_peer: u64,
     /// Requests received since the start.
     pub requests: u64,
 }

@@ -14,6 +14,8 @@ use super::ring::Parking;
 
 /// Drives the core until it is told to stop.
 pub(super) async fn drive(core: &Core, parking: &Parking) -> io::Result<()> {
+    // The other cores may have taken long to start, and no deadline may begin in the past.
+    core.tick();
     core.ring().arm_beat();
     let mut busy = true;
     while !core.has_stopped() {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::ring::AcceptorId;
-use super::stream::Stream;
+use super::stream::Accepted;
 use super::timers::Timer;
 
 /// How many connections may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
@@ -50,9 +50,9 @@ impl Listener {
     }
 
     /// The next connection.
-    pub(crate) async fn accept(&self) -> io::Result<Stream> {
+    pub(crate) async fn accept(&self) -> io::Result<Accepted> {
         let fd = poll_fn(|cx| self.core.ring().poll_accept(self.id, self.core.tasks(), cx)).await?;
-        Ok(Stream::new(&self.core, fd))
+        Ok(Accepted::new(&self.core, fd))
     }
 
     /// Stops accepting for now; connections wait in the kernel's queue.
@@ -65,7 +65,7 @@ impl Listener {
     /// Closing a listening socket resets the connections in its queue. So first the kernel is told to ignore
     /// new ones, then those whose handshake is under way get the time to finish it, and the queue is emptied
     /// before the close. Who is ignored tries again a second later, and finds the port closed or another server.
-    pub(crate) async fn close(self, mut each: impl FnMut(Stream)) {
+    pub(crate) async fn close(self, mut each: impl FnMut(Accepted)) {
         let filtered = refuse_new(self.core.ring().listener(self.id));
         if let Err(error) = filtered {
             log::warn!("cannot keep new connections off a socket that is closing: {error}");
@@ -81,7 +81,7 @@ impl Listener {
             .await
         {
             match accepted {
-                Ok(fd) => each(Stream::new(&self.core, fd)),
+                Ok(fd) => each(Accepted::new(&self.core, fd)),
                 // Out of descriptors, most likely: connections that end give some back.
                 Err(_) => self.core.sleep(RETRY).await,
             }
@@ -92,7 +92,7 @@ impl Listener {
             (ring.take_accepted(self.id), ring.remove_acceptor(self.id))
         };
         for fd in queued {
-            each(Stream::new(&self.core, fd));
+            each(Accepted::new(&self.core, fd));
         }
         if rustix::io::ioctl_fionbio(&listener, true).is_err() {
             return;
@@ -100,7 +100,7 @@ impl Listener {
         let mut retries = MOST_RETRIES;
         loop {
             match accept_with(&listener, SocketFlags::CLOEXEC) {
-                Ok(fd) => each(Stream::new(&self.core, fd)),
+                Ok(fd) => each(Accepted::new(&self.core, fd)),
                 Err(Errno::AGAIN) => return,
                 Err(_) if retries > 0 => {
                     retries -= 1;

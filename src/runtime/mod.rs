@@ -25,5 +25,5 @@ pub(crate) use self::listener::{Listener, bind, listen};
 pub(crate) use self::mailbox::Mailbox;
 pub(crate) use self::probe::probe;
 pub(crate) use self::ring::Payload;
-pub(crate) use self::stream::Stream;
+pub(crate) use self::stream::{Accepted, Stream};
 pub(crate) use self::timers::Timer;

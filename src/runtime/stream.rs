@@ -10,6 +10,37 @@ use super::core::Core;
 use super::ring::{Payload, SocketId};
 use crate::bytes::Bytes;
 
+/// A connection that was accepted and is not served: it costs a descriptor and nothing else. Dropping it closes it.
+pub(crate) struct Accepted {
+    core: Core,
+    fd: OwnedFd,
+}
+
+impl Accepted {
+    pub(super) fn new(core: &Core, fd: OwnedFd) -> Self {
+        Self { core: core.clone(), fd }
+    }
+
+    /// The peer's address, asked of the kernel (`getpeername(2)`).
+    pub(crate) fn peer(&self) -> io::Result<SocketAddr> {
+        let address = rustix::net::getpeername(&self.fd)?.ok_or(io::ErrorKind::NotConnected)?;
+        Ok(SocketAddr::try_from(address)?)
+    }
+
+    /// Begins to receive.
+    pub(crate) fn into_stream(self) -> Stream {
+        let id = self.core.ring().add_socket(self.fd);
+        Stream { core: self.core, id }
+    }
+
+    /// Ends it with a reset: the peer knows at once, and nothing of it stays behind, not even in the kernel
+    /// (`SO_LINGER` in `socket(7)`; an orderly end would rest in TIME-WAIT, RFC 9293 section 3.6.1).
+    pub(crate) fn reset(self) {
+        // If it fails the connection is closed in the orderly way.
+        let _ = rustix::net::sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO));
+    }
+}
+
 /// A connected socket. Dropping it cancels what is under way and closes it.
 pub(crate) struct Stream {
     core: Core,
@@ -17,10 +48,6 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(core: &Core, fd: OwnedFd) -> Self {
-        Self { core: core.clone(), id: core.ring().add_socket(fd) }
-    }
-
     /// What has arrived, in order; empty at the end of the stream.
     pub(crate) fn poll_receive(&self, cx: &Context<'_>) -> Poll<io::Result<Bytes>> {
         self.core.ring().poll_receive(self.id, self.core.tasks(), cx)
@@ -58,14 +85,6 @@ impl Stream {
     /// Says that nothing more will be sent.
     pub(crate) fn shut_down(&self) {
         self.core.ring().shut_down(self.id);
-    }
-
-    /// The peer's address, asked of the kernel (`getpeername(2)`).
-    pub(crate) fn peer(&self) -> io::Result<SocketAddr> {
-        let ring = self.core.ring();
-        let fd = ring.socket_fd(self.id).ok_or(io::ErrorKind::NotConnected)?;
-        let address = rustix::net::getpeername(fd)?.ok_or(io::ErrorKind::NotConnected)?;
-        Ok(SocketAddr::try_from(address)?)
     }
 
     /// An empty buffer of the core's.

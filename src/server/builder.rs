@@ -155,6 +155,7 @@ impl Server {
     /// If the access log cannot be opened, a core cannot be started, or its ring fails.
     pub fn run<S: Service>(self, make: impl Fn(Core) -> S + Send + Sync + 'static) -> Result<()> {
         check(&self.limits)?;
+        check_deadlines(&self.deadlines)?;
         let cpus = self.cores.cpus()?;
         let found = runtime::probe()
             .map_err(|error| Error::new("io_uring cannot be used here").because(error.to_string()))?;
@@ -231,5 +232,31 @@ fn check(limits: &Limits) -> Result<()> {
             Limits::MOST_HEADERS
         )));
     }
-    Ok(())
+    let most = [
+        ("requests", limits.requests.unwrap_or(u64::MAX)),
+        ("connections", limits.connections as u64),
+        ("connections_per_peer", limits.connections_per_peer as u64),
+    ];
+    match most.iter().find(|(_, most)| *most == 0) {
+        Some((name, _)) => Err(Error::new(format!(
+            "the limit `{name}` is 0, so nobody could be served: it must be at least 1"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn check_deadlines(deadlines: &Deadlines) -> Result<()> {
+    let all = [
+        ("head", deadlines.head),
+        ("body", deadlines.body),
+        ("idle", deadlines.idle),
+        ("handler", deadlines.handler),
+        ("write", deadlines.write),
+    ];
+    match all.iter().find(|(_, deadline)| deadline.is_zero()) {
+        Some((name, _)) => Err(Error::new(format!(
+            "the deadline `{name}` is zero, so nobody could meet it: it must be longer"
+        ))),
+        None => Ok(()),
+    }
 }

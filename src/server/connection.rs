@@ -11,9 +11,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::access_log::{Entry, Outcome};
+use super::admission::Admission;
 use super::exchange::Answering;
+use super::linger::linger;
+use super::rate::BodyRate;
 use super::service::Answer;
-use super::worker::{Admission, Worker};
+use super::worker::Worker;
 use crate::bytes::Bytes;
 use crate::error::Error;
 use crate::h1::connection::{COPIED_BODY, Connection as Http, Incoming, Rest, unsendable};
@@ -24,7 +27,7 @@ use crate::http::request::{Origin, Request};
 use crate::http::request_id::{Kept, RequestId};
 use crate::http::respond::plain_status;
 use crate::http::response::Response;
-use crate::http::upgrade::{Upgrade, Upgraded};
+use crate::http::upgrade::Upgrade;
 use crate::runtime::{Payload, Stream, Timer};
 use http::StatusCode;
 
@@ -37,8 +40,7 @@ pub(super) const LONGEST_SEND: usize = 256 << 10;
 const DRAIN_IDLE: Duration = Duration::from_millis(250);
 /// The same for a connection that has just been accepted.
 const DRAIN_FRESH: Duration = Duration::from_secs(1);
-/// How long and how much to listen to a peer after the last answer, so that the answer is not lost to a reset
-/// (RFC 9112 section 9.6).
+/// How long and how much to listen to a peer after the last answer.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1 << 20;
 
@@ -60,6 +62,10 @@ pub(super) struct Connection {
     pub(super) body_failed: bool,
     /// The way of the current request's body to whoever reads it, until all of it has gone there.
     pub(super) incoming: Option<Sender>,
+    /// How that body comes.
+    pub(super) body_rate: BodyRate,
+    /// How many more requests are answered.
+    requests_left: u64,
     answered: bool,
     /// A handler runs: a panic is its own.
     calls_handler: bool,
@@ -108,11 +114,10 @@ enum Input {
 }
 
 impl Connection {
-    pub(super) fn new(admission: Admission, stream: Stream) -> Self {
+    pub(super) fn new(admission: Admission, stream: Stream, peer: Option<SocketAddr>) -> Self {
         let timer = Timer::new(&admission.0.core);
         timer.set(admission.0.deadlines.head);
-        // A peer that is gone already has none; it will be noticed soon enough.
-        let peer = stream.peer().ok();
+        let requests_left = admission.0.limits.requests.unwrap_or(u64::MAX);
         Self {
             admission,
             stream,
@@ -122,6 +127,8 @@ impl Connection {
             waits_for: Wait::FirstHead,
             body_failed: false,
             incoming: None,
+            body_rate: BodyRate::default(),
+            requests_left,
             answered: false,
             calls_handler: false,
             entry: None,
@@ -130,17 +137,15 @@ impl Connection {
         }
     }
 
-    /// Serves until the connection ends.
-    pub(super) async fn serve(mut self) {
+    /// Serves until the connection ends, or leaves HTTP: then for what is to go on with it. By reference: a future
+    /// that takes it by value keeps room for it twice.
+    pub(super) async fn serve(&mut self) -> Option<Box<Upgrade>> {
         match self.answer_all().await {
             Ok(None) => self.finish().await,
-            Ok(Some(upgrade)) => {
-                if self.flush().await.is_ok() {
-                    (upgrade.then)(Upgraded::new(self)).await;
-                }
-            }
+            Ok(Some(upgrade)) => return self.flush().await.ok().map(|()| upgrade),
             Err(Cut) => {}
         }
+        None
     }
 
     /// Answers until the connection ends, or leaves HTTP.
@@ -229,12 +234,14 @@ impl Connection {
             if let Some(log) = &worker.access_log {
                 self.entry = log.begin(request);
             }
+            self.requests_left -= 1;
             request.set_body(match incoming {
                 Incoming::Nothing => None,
                 Incoming::Whole(bytes) => Some(Body::from(bytes)),
                 Incoming::Arriving(length) => {
                     let (sender, body) = Body::arriving(length);
                     self.incoming = Some(sender);
+                    self.body_rate = BodyRate::default();
                     Some(body)
                 }
             });
@@ -242,7 +249,9 @@ impl Connection {
             let answer = worker.service.call(request);
             self.calls_handler = false;
             // What the handler has left of the body, nobody reads any more.
-            request.set_body(None);
+            if self.incoming.is_some() {
+                request.set_body(None);
+            }
             match answer {
                 Answer::Ready(mut response) => {
                     if let Some(next) = self.answer(&mut response, request) {
@@ -266,7 +275,7 @@ impl Connection {
     /// Writes the head of a response, and its body if that is short.
     fn respond(&mut self, response: &mut Response, id: &dyn Fn() -> RequestId) -> Rest {
         let worker = self.worker();
-        let keep_alive = !worker.is_draining() && !self.body_failed;
+        let keep_alive = !worker.is_draining() && !self.body_failed && self.requests_left > 0;
         let reads_on = self.incoming.as_ref().is_some_and(Sender::has_reader);
         let preamble = worker.preamble();
         self.answered = true;
@@ -488,29 +497,13 @@ impl Connection {
         self.waits_for = wait;
     }
 
-    /// Sends what is left and says goodbye. If the peer may still be sending, listens for a moment, so that it
-    /// reads the answer before it learns that nobody reads what it sends.
+    /// Sends what is left and says goodbye; if the peer may still be sending, listens for a moment.
     async fn finish(&mut self) {
         if self.flush().await.is_err() || self.sent().await.is_err() || !self.lingers {
             return;
         }
-        self.stream.shut_down();
         self.timer.set(LINGER);
-        self.waits_for = Wait::Nothing;
-        let mut heard = 0;
-        poll_fn(|cx| {
-            while let Poll::Ready(received) = self.stream.poll_receive(cx) {
-                heard += match received {
-                    Ok(bytes) if !bytes.is_empty() => bytes.len(),
-                    _ => return Poll::Ready(()),
-                };
-                if heard > LINGER_BYTES {
-                    return Poll::Ready(());
-                }
-            }
-            if self.timer.poll_passed(cx) { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+        linger(&self.stream, &self.timer, LINGER_BYTES).await;
     }
 
     pub(super) fn worker(&self) -> &Worker {

@@ -1,8 +1,8 @@
-//! How long a peer may take.
+//! How long a peer may take, and a handler.
 
 use std::time::Duration;
 
-/// How long one peer may take over everything. Every wait of a connection has one of these; they are kept to the
+/// How long one peer may take over everything, and a handler over its answer. Every wait of a connection has one of these; they are kept to the
 /// millisecond.
 ///
 /// ```
@@ -16,8 +16,15 @@ pub struct Deadlines {
     pub head: Duration,
     /// Between two pieces of a request's body; beyond it, 408. Default 30 s.
     pub body: Duration,
+    /// How fast a request's body must come at the least, in bytes per second, beginning 5 s after it is first waited
+    /// for; slower, 408. Only the time spent waiting for the peer counts, so a slow handler is not held against it.
+    /// 0 asks for nothing. Default 240.
+    pub min_body_rate: u64,
     /// Between an answer and the next request; beyond it, the connection is closed. Default 75 s.
     pub idle: Duration,
+    /// For a handler, from the call to its response; beyond it, it is dropped and the request answered 503. The time
+    /// it waits for the peer's body does not count: that has its own deadlines. Default 60 s.
+    pub handler: Duration,
     /// For the peer to take the next piece (up to 256 KiB) of a response; beyond it, the connection is cut.
     /// Default 30 s.
     pub write: Duration,
@@ -28,7 +35,9 @@ impl Default for Deadlines {
         Self {
             head: Duration::from_secs(10),
             body: Duration::from_secs(30),
+            min_body_rate: 240,
             idle: Duration::from_secs(75),
+            handler: Duration::from_secs(60),
             write: Duration::from_secs(30),
         }
     }

@@ -2,12 +2,17 @@
 
 mod accept;
 mod access_log;
+mod admission;
 mod builder;
+mod complaint;
 mod connection;
 mod deadlines;
 mod exchange;
 mod handle;
+mod linger;
+mod rate;
 mod service;
+mod shed;
 mod signals;
 mod upgrade;
 mod worker;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::accept::accept_until_drain;
 use super::access_log::{CoreLog, OpenLog};
+use super::admission::Places;
 use super::deadlines::Deadlines;
 use super::service::Service;
 use crate::h1::encode::Preamble;
@@ -24,9 +25,9 @@ pub(super) struct Worker {
     pub(super) access_log: Option<Rc<CoreLog>>,
     preamble: RefCell<Rc<Preamble>>,
     preamble_second: Cell<u64>,
-    open: Cell<usize>,
+    pub(super) places: Places,
     /// Given when a connection has ended.
-    ended: Notice,
+    pub(super) ended: Notice,
 }
 
 impl Worker {
@@ -48,7 +49,7 @@ impl Worker {
             access_log: access_log.map(|log| CoreLog::new(core, log)),
             preamble: RefCell::new(Rc::new(Preamble::new(&core.clock().date()))),
             preamble_second: Cell::new(core.clock().date_second()),
-            open: Cell::new(0),
+            places: Places::default(),
             ended: Notice::default(),
         });
         let accepting = Rc::new(Cell::new(listeners.len()));
@@ -79,38 +80,6 @@ impl Worker {
     pub(super) fn is_draining(&self) -> bool {
         self.core.phase() != Phase::Serving
     }
-
-    /// Whether one more connection may be opened.
-    pub(super) fn has_room(&self) -> bool {
-        self.open.get() < self.limits.connections
-    }
-
-    /// Resolves when a connection may be opened, or the server drains.
-    pub(super) async fn room(&self) {
-        self.ended.wait_until(|| self.has_room() || self.is_draining()).await;
-    }
-
-    /// Counts a connection for as long as the returned value lives.
-    pub(super) fn admit(self: &Rc<Self>) -> Admission {
-        self.open.set(self.open.get() + 1);
-        self.core.update_counts(|counts| {
-            counts.connections += 1;
-            counts.accepted += 1;
-        });
-        Admission(Rc::clone(self))
-    }
-}
-
-/// The place of one open connection.
-pub(super) struct Admission(pub(super) Rc<Worker>);
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        let worker = &self.0;
-        worker.open.set(worker.open.get() - 1);
-        worker.core.update_counts(|counts| counts.connections -= 1);
-        worker.ended.give();
-    }
 }
 
 /// Waits for the drain to begin, then for the last connection or the deadline, and stops the core.
@@ -119,14 +88,14 @@ async fn drain_when_told(worker: Rc<Worker>, accepting: Rc<Cell<usize>>, drain: 
     poll_fn(|_| if worker.is_draining() { Poll::Ready(()) } else { Poll::Pending }).await;
     let deadline = Timer::new(&worker.core);
     deadline.set(drain);
-    let mut done = pin!(worker.ended.wait_until(|| accepting.get() == 0 && worker.open.get() == 0));
+    let mut done = pin!(worker.ended.wait_until(|| accepting.get() == 0 && worker.places.are_empty()));
     let in_time = poll_fn(|cx| match done.as_mut().poll(cx) {
         Poll::Ready(()) => Poll::Ready(true),
         Poll::Pending if deadline.poll_passed(cx) => Poll::Ready(false),
         Poll::Pending => Poll::Pending,
     });
     if !in_time.await {
-        let (id, open) = (worker.core.id(), worker.open.get());
+        let (id, open) = (worker.core.id(), worker.places.open());
         log::warn!("core {id}: the drain took longer than {drain:?}; {open} connections are cut");
     }
     worker.core.enter_phase(Phase::Stopped);

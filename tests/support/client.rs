@@ -185,6 +185,10 @@ impl Client {
         self.parse(false)
     }
 
+    pub(crate) fn try_response_to_head(&mut self) -> Result<Response, Failure> {
+        self.parse(true)
+    }
+
     /// The next `count` bytes, whatever they are.
     #[track_caller]
     pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
