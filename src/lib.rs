@@ -11,6 +11,7 @@ mod runtime;
 mod server;
 
 pub mod doctor;
+pub mod logging;
 
 pub use self::bytes::Bytes;
 pub use self::error::{Error, Result};
@@ -19,10 +20,11 @@ pub use self::http::body::{Body, Trailers};
 pub use self::http::headers::Headers;
 pub use self::http::limits::Limits;
 pub use self::http::request::Request;
+pub use self::http::request_id::RequestId;
 pub use self::http::respond::IntoResponse;
 pub use self::http::response::Response;
 pub use self::http::upgrade::Upgraded;
 pub use self::router::{App, Handler};
 pub use self::runtime::{Core, Cores, Counts};
-pub use self::server::{Answer, Deadlines, Handle, Server, Service, Started};
+pub use self::server::{AccessLog, Answer, Deadlines, Handle, Server, Service, Started};
 pub use ::http::{Method, StatusCode, Version};

@@ -2,10 +2,10 @@
 
 mod support;
 
-use kiang::{App, Response, StatusCode};
+use kiang::{AccessLog, App, Cores, Response, Server, StatusCode};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use support::{Client, Embedded};
+use support::{Client, Embedded, file};
 
 struct Counting;
 
@@ -44,8 +44,17 @@ fn allocations(client: &mut Client) -> u64 {
 
 #[test]
 fn a_keep_alive_request_to_a_plain_handler_allocates_nothing() {
+    // One after the other: beside each other, both cores would sleep more often, which does allocate.
+    allocates_nothing(|server| server);
+    let log = AccessLog::file(file("allocations.log", ""));
+    allocates_nothing(|server| server.access_log(log));
+}
+
+#[track_caller]
+fn allocates_nothing(configure: impl FnOnce(Server) -> Server) {
     const ROUNDS: u64 = 200;
-    let server = Embedded::start(|_core| {
+    let configure = |server: Server| configure(server.cores(Cores::count(1)));
+    let server = Embedded::start_with(configure, |_core| {
         App::new()
             .get("/plaintext", || "Hello, World!")
             .get("/headers", || Response::new(StatusCode::OK).header("x-a", "b").body("Hello"))

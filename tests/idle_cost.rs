@@ -4,7 +4,7 @@ mod support;
 
 use std::thread;
 
-use support::{Client, PATIENCE, Server, ms, raise_open_files, skip, until};
+use support::{Client, PATIENCE, Server, file, ms, raise_open_files, skip, until};
 
 /// CPU time over two seconds in which nothing happens. Nothing to await here: time itself has to pass.
 #[track_caller]
@@ -46,6 +46,17 @@ fn a_server_whose_last_deadline_has_passed_sleeps() {
         client.closed();
     }
     costs_nothing(&server, "a server that has closed its last connection by itself");
+}
+
+#[test]
+fn a_server_that_has_written_its_logs_sleeps() {
+    let log = file("idle.log", "");
+    let server = Server::start(&["--access-log", log.to_str().expect("a plain path")]);
+    let clients = idle_connections(&server, 10);
+    costs_nothing(&server, "a server with an access log");
+    let written = std::fs::read_to_string(log).expect("it is there");
+    assert_eq!(written.lines().count(), 10);
+    drop(clients);
 }
 
 #[test]

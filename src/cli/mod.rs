@@ -3,6 +3,7 @@
 mod apps;
 mod banner;
 mod doctor;
+mod log;
 mod serve;
 mod settings;
 mod units;
@@ -164,7 +165,7 @@ fn variable_of(flag: &str) -> Option<String> {
 fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
     let cli = Cli::command();
     let args = cli.get_subcommands().flat_map(clap::Command::get_arguments);
-    let known: Vec<_> = args.filter_map(clap::Arg::get_env).chain([LOG.as_ref()]).collect();
+    let known: Vec<_> = args.filter_map(clap::Arg::get_env).chain([log::VARIABLE.as_ref()]).collect();
     // Kubernetes gives every container of a namespace these, of a service that is called `kiang`.
     let from_kubernetes =
         |name: &str| ["KIANG_SERVICE_", "KIANG_PORT"].iter().any(|start| name.starts_with(start));
@@ -172,19 +173,6 @@ fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
         .filter(|name| name.starts_with("KIANG_") && !from_kubernetes(name))
         .filter(|name| !known.iter().any(|known| *known == name.as_str()))
         .collect()
-}
-
-const LOG: &str = "KIANG_LOG";
-
-/// Starts the log on stderr; glommio's own is of use to nobody until it warns.
-fn start_logging() {
-    let filter = env_logger::Env::default().filter_or(LOG, "info,glommio=warn");
-    // It fails only if another log was started before, and this is the only place that does.
-    let _ = env_logger::Builder::from_env(filter).target(env_logger::Target::Stderr).try_init();
-    let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    for name in unknown_variables(names) {
-        log::warn!("the environment variable {name} sets nothing: docs/configuration.md lists those that do");
-    }
 }
 
 /// A broken pipe on stdout stops nothing.

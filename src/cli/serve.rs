@@ -1,7 +1,8 @@
 //! `kiang serve`: makes sure that the machine will do, then runs the chosen app until it is told to stop.
 
+use super::log::Log;
 use super::settings::Config;
-use super::{Failure, banner, say, start_logging};
+use super::{Failure, banner, say};
 use kiang::Server;
 use kiang::doctor::{Verdict, examine};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -10,11 +11,11 @@ use std::process::ExitCode;
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn serve(config: &Config) -> Result<ExitCode, Failure> {
-    start_logging();
+    let _log = Log::start(config.log_format)?;
     raise_limits();
     refuse_unless_fit(config)?;
     let app = config.app;
-    let server = bind(config)?
+    let mut server = bind(config)?
         .cores(config.cores.clone())
         .drain(config.drain)
         .takeover(config.takeover)
@@ -22,6 +23,9 @@ pub(super) fn serve(config: &Config) -> Result<ExitCode, Failure> {
         .limits(config.limits.clone())
         .deadlines(config.deadlines.clone())
         .on_start(move |started| say(&banner::banner(app, started)));
+    if let Some(access_log) = &config.access_log {
+        server = server.access_log(access_log.clone());
+    }
     let limits = config.limits.clone();
     server.run(move |core| app.build(core, &limits))?;
     Ok(ExitCode::SUCCESS)

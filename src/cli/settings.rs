@@ -1,8 +1,9 @@
 //! What can be set, and where it was set: flag, environment, file or not at all, in this order.
 
 use super::apps::AppName;
+use super::log::{AccessLogTo, LogFormat};
 use super::units::{Address, Bound, Count, Deadline, Rate, Size, Span};
-use kiang::{Cores, Deadlines, Limits};
+use kiang::{AccessLog, Cores, Deadlines, Limits};
 use serde::{Deserialize, Deserializer, de};
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -43,6 +44,21 @@ pub(crate) struct Settings {
     /// Whether new connections are balanced between the cores [default: false]
     #[arg(long, env = "KIANG_BALANCE", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     balance: Option<bool>,
+
+    /// File to which a line of JSON is written for each request; `-` is stdout [default: off]
+    #[arg(long, env = "KIANG_ACCESS_LOG", value_name = "PATH", help_heading = LOGS)]
+    #[serde(deserialize_with = "text")]
+    access_log: Option<AccessLogTo>,
+
+    /// Write one request in so many to the access log, on each core [default: 1]
+    #[arg(long, env = "KIANG_ACCESS_LOG_SAMPLE", value_name = "COUNT", help_heading = LOGS)]
+    #[serde(deserialize_with = "text")]
+    access_log_sample: Option<Count>,
+
+    /// How the log on stderr is written: `text` or `json` [default: text]
+    #[arg(long, env = "KIANG_LOG_FORMAT", value_name = "FORMAT", help_heading = LOGS)]
+    #[serde(deserialize_with = "text")]
+    log_format: Option<LogFormat>,
 
     /// Longest request line and header fields together; beyond it 431 [default: 16KiB]
     #[arg(long, env = "KIANG_MAX_HEAD", value_name = "SIZE", help_heading = LIMITS)]
@@ -126,6 +142,7 @@ pub(crate) struct Settings {
     write_timeout: Option<Deadline>,
 }
 
+const LOGS: &str = "Logs (the one on stderr shows what KIANG_LOG says)";
 const LIMITS: &str = "Limits (on what one client may send)";
 const DEADLINES: &str = "Deadlines (a client that misses one loses its connection, a handler is dropped)";
 
@@ -138,6 +155,8 @@ pub(crate) struct Config {
     pub(crate) drain: Duration,
     pub(crate) takeover: bool,
     pub(crate) balance: bool,
+    pub(crate) access_log: Option<AccessLog>,
+    pub(crate) log_format: LogFormat,
     pub(crate) limits: Limits,
     pub(crate) deadlines: Deadlines,
 }
@@ -173,6 +192,9 @@ impl Settings {
             drain: self.drain.or(other.drain),
             takeover: self.takeover.or(other.takeover),
             balance: self.balance.or(other.balance),
+            access_log: self.access_log.or(other.access_log),
+            access_log_sample: self.access_log_sample.or(other.access_log_sample),
+            log_format: self.log_format.or(other.log_format),
             max_head: self.max_head.or(other.max_head),
             max_headers: self.max_headers.or(other.max_headers),
             max_target: self.max_target.or(other.max_target),
@@ -199,6 +221,7 @@ impl Settings {
             Some(Size(bytes)) => usize::try_from(bytes).unwrap_or(usize::MAX),
             None => default,
         };
+        let sample = self.access_log_sample.map_or(1, |count| count.0);
         let head_bytes = size(self.max_head, limits.head_bytes);
         let config = Config {
             bind: self.bind.map_or_else(default_bind, |all| all.iter().map(|addr| addr.0).collect()),
@@ -207,6 +230,8 @@ impl Settings {
             drain: self.drain.map_or(DRAIN, |span| span.0),
             takeover: self.takeover.unwrap_or_default(),
             balance: self.balance.unwrap_or_default(),
+            access_log: self.access_log.and_then(|to| to.0).map(|log| log.sample(sample)),
+            log_format: self.log_format.unwrap_or_default(),
             limits: Limits {
                 head_bytes,
                 headers: self.max_headers.map_or(limits.headers, |count| count.0),

@@ -1,10 +1,11 @@
 //! Flags, environment and file together, and the documentation of them all.
 
+use super::log::LogFormat;
 use super::settings::{Config, Settings};
 use super::{Cli, Command, mistake, unknown_variables};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use kiang::{Deadlines, Limits};
+use kiang::{AccessLog, Deadlines, Limits};
 use std::ffi::OsString;
 use std::process;
 use std::time::Duration;
@@ -36,6 +37,8 @@ fn nothing_set_means_the_defaults() {
     assert_eq!(config.app.to_string(), "bench");
     assert_eq!(config.drain, Duration::from_secs(10));
     assert!(!config.takeover && !config.balance);
+    assert_eq!(config.access_log, None);
+    assert_eq!(config.log_format, LogFormat::Text);
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.deadlines, Deadlines::default());
 }
@@ -89,7 +92,8 @@ fn a_misspelled_variable_is_noticed() {
 
 #[test]
 fn every_setting_reaches_its_place_by_flag_and_by_file() {
-    let flags = "--bind 127.0.0.1:1 --cores 1 --app echo --drain 1s --max-head 4B --max-headers 3 --max-target 2 \
+    let flags = "--bind 127.0.0.1:1 --cores 1 --app echo --drain 1s --access-log a.log \
+        --access-log-sample 12 --log-format json --max-head 4B --max-headers 3 --max-target 2 \
         --max-body 5kB --max-buffered-body 6 --max-connections 7 --head-timeout 8ms --body-timeout 9s \
         --idle-timeout 10m --write-timeout 11h --max-requests 12 --max-connections-per-peer 13 --min-body-rate 14 \
         --handler-timeout 15s";
@@ -107,6 +111,8 @@ fn every_setting_reaches_its_place_by_flag_and_by_file() {
         assert_eq!(config.cores.to_string(), "1");
         assert_eq!(config.app.to_string(), "echo");
         assert_eq!(config.drain, Duration::from_secs(1));
+        assert_eq!(config.access_log, Some(AccessLog::file("a.log").sample(12)));
+        assert_eq!(config.log_format, LogFormat::Json);
         let limits = Limits {
             head_bytes: 4,
             headers: 3,
@@ -240,6 +246,9 @@ fn every_flag_is_documented_with_variable_key_and_default() {
         ("drain", span(config("", "").expect("the defaults are valid").drain)),
         ("takeover", "false".to_owned()),
         ("balance", "false".to_owned()),
+        ("access-log", "off".to_owned()),
+        ("access-log-sample", "1".to_owned()),
+        ("log-format", "text".to_owned()),
         ("max-head", size(limits.head_bytes as u64)),
         ("max-headers", limits.headers.to_string()),
         ("max-target", size(limits.target_bytes as u64)),

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::http::body::Body;
 use crate::http::headers::Headers;
 use crate::http::request::Request;
+use crate::http::request_id::RequestId;
 use http::{Method, StatusCode, Version};
 use std::net::SocketAddr;
 
@@ -49,6 +50,12 @@ pub struct Peer(pub SocketAddr);
 impl FromRequest for Peer {
     fn from_request(request: &mut Request) -> Result<Self> {
         request.peer().map(Peer).ok_or_else(|| Error::new("the peer of a connection is not known"))
+    }
+}
+
+impl FromRequest for RequestId {
+    fn from_request(request: &mut Request) -> Result<Self> {
+        Ok(request.id())
     }
 }
 

@@ -42,6 +42,10 @@ pub(crate) struct Connection {
     empty_lines: u8,
     body: Option<Decoder>,
     http_11: bool,
+    /// The head of the current request could be read.
+    has_head: bool,
+    /// Of the last answer, the status and the bytes of body behind its head.
+    written: (StatusCode, usize),
     answers_head: bool,
     /// The client waits for a `100 (Continue)` that was not sent.
     expects_continue: bool,
@@ -80,6 +84,8 @@ impl Connection {
             empty_lines: 0,
             body: None,
             http_11: true,
+            has_head: false,
+            written: (StatusCode::OK, 0),
             answers_head: false,
             expects_continue: false,
             accepts_trailers: false,
@@ -113,6 +119,7 @@ impl Connection {
     ) -> Result<Option<Incoming>, Refusal> {
         debug_assert!(self.body_is_read(), "the body of the request before stands between");
         self.body = None;
+        self.has_head = false;
         // Empty lines before a request are ignored (RFC 9112 section 2.2), and begin none.
         while self.input.starts_with(b"\r\n") {
             self.input.advance(2);
@@ -138,6 +145,7 @@ impl Connection {
             self.unfinished = std::mem::take(&mut self.input).to_vec();
             return Ok(None);
         };
+        self.has_head = true;
         self.http_11 = head.version == Version::HTTP_11;
         self.answers_head = head.method == Method::HEAD;
         let terms = framing::terms(head)?;
@@ -244,12 +252,14 @@ impl Connection {
             self.invite_body(out);
         }
         encode::head(preamble, response, framing, persistence, out);
+        self.written = (status, 0);
         if bodiless || empty || self.answers_head {
             return Ok(Rest::Nothing);
         }
         Ok(match whole {
             Some(bytes) if bytes.len() <= COPIED_BODY => {
                 out.extend_from_slice(&bytes);
+                self.written.1 = bytes.len();
                 Rest::Nothing
             }
             Some(bytes) => Rest::Bytes(bytes),
@@ -268,6 +278,7 @@ impl Connection {
         };
         if self.offers_upgrade && self.body_is_read() {
             encode::head(preamble, response, Framing::Bodiless, Persistence::Upgrade, out);
+            self.written = (response.status(), 0);
             return Ok(Rest::Upgrade(upgrade));
         }
         // RFC 9110 section 15.5.22
@@ -296,9 +307,22 @@ impl Connection {
         let response = Response::of_type(ContentType::TEXT, Body::empty()).with_status(refusal.status);
         let framing = Framing::Length(text.len() as u64);
         encode::head(preamble, &response, framing, Persistence::Close, out);
+        self.written = (refusal.status, 0);
         if !self.answers_head {
             out.extend_from_slice(text.as_bytes());
+            self.written.1 = text.len();
         }
+    }
+
+    /// The status of the answer that was begun last, and how many bytes of its body were written behind its head.
+    pub(crate) fn written(&self) -> (StatusCode, usize) {
+        self.written
+    }
+
+    /// Whether the head that [`next_request`](Self::next_request) was given last is that of the current request,
+    /// also if it was then refused.
+    pub(crate) fn has_head(&self) -> bool {
+        self.has_head
     }
 
     /// Whether another request may follow on this connection.

@@ -6,6 +6,7 @@ pub(crate) mod body;
 pub(crate) mod headers;
 pub(crate) mod limits;
 pub(crate) mod request;
+pub(crate) mod request_id;
 pub(crate) mod respond;
 pub(crate) mod response;
 pub(crate) mod upgrade;

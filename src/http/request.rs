@@ -3,8 +3,10 @@
 use crate::bytes::Bytes;
 use crate::http::body::Body;
 use crate::http::headers::Headers;
+use crate::http::request_id::{self, Kept, RequestId};
 use http::{Method, Version};
 use smallvec::SmallVec;
+use std::cell::OnceCell;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
@@ -16,6 +18,8 @@ pub struct Request {
     body: Body,
     origin: Origin,
     params: Params,
+    /// Its name, if that does not stand in the head.
+    id: OnceCell<Kept>,
 }
 
 /// The head of a request (RFC 9110 section 6.2), its text still in the buffer it arrived in.
@@ -46,7 +50,13 @@ pub(crate) type Params = SmallVec<[(Rc<str>, Range<u16>); 4]>;
 impl Request {
     /// A request of which nothing has arrived.
     pub(crate) fn new(origin: Origin) -> Self {
-        Self { head: Head::default(), body: Body::empty(), origin, params: Params::new() }
+        Self {
+            head: Head::default(),
+            body: Body::empty(),
+            origin,
+            params: Params::new(),
+            id: OnceCell::new(),
+        }
     }
 
     /// The method (RFC 9110 section 9).
@@ -102,6 +112,26 @@ impl Request {
         self.origin.peer
     }
 
+    /// What it is called in logs: found or made when this is first called, and the same ever after.
+    pub fn id(&self) -> RequestId {
+        match self.id_of_peer() {
+            Some(id) => id,
+            None => self.id.get_or_init(Kept::next).id(),
+        }
+    }
+
+    /// The same, for whoever will ask when the request is gone.
+    pub(crate) fn kept_id(&self) -> Kept {
+        match self.id_of_peer() {
+            Some(id) => Kept::Peer(Box::new(id)),
+            None => self.id.get_or_init(Kept::next).clone(),
+        }
+    }
+
+    fn id_of_peer(&self) -> Option<RequestId> {
+        self.headers().get(request_id::FIELD).and_then(RequestId::of_peer)
+    }
+
     /// What the route's `{name}` segments matched, percent-encoded as it was received.
     pub fn params(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.params.iter().map(|(name, range)| (&**name, self.text(range)))
@@ -111,15 +141,17 @@ impl Request {
         &mut self.params
     }
 
-    /// Takes the request out of its place, and leaves an empty one.
+    /// Takes the request out of its place, and leaves an empty one of the same [`id`](Self::id).
     #[must_use]
     pub fn take(&mut self) -> Self {
-        let empty = Self::new(self.origin.clone());
+        let mut empty = Self::new(self.origin.clone());
+        empty.id = self.kept_id().into();
         std::mem::replace(self, empty)
     }
 
-    /// The head, to be filled where it is.
+    /// The head of another request, to be filled where it is.
     pub(crate) fn head_mut(&mut self) -> &mut Head {
+        self.id.take();
         &mut self.head
     }
 

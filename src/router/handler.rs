@@ -14,7 +14,7 @@ use std::rc::Rc;
 /// Implemented for what it describes and not to be implemented by hand; `M` only tells the two kinds apart.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",
-    note = "a handler is a function or closure, plain or async, of up to eight extractors (Path, Query, Json, Bytes, String, Body, Headers, Method, Peer, Request, or your own FromRequest) that returns something that is IntoResponse"
+    note = "a handler is a function or closure, plain or async, of up to eight extractors (Path, Query, Json, Bytes, String, Body, Headers, Method, Peer, RequestId, Request, or your own FromRequest) that returns something that is IntoResponse"
 )]
 pub trait Handler<M>: 'static {
     /// Answers a request.

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::access_log::AccessLog;
 use super::deadlines::Deadlines;
 use super::handle::Handle;
 use super::service::Service;
 use super::signals::Listening;
-use super::worker::Worker;
+use super::worker::{Setup, Worker};
 use crate::error::{Error, Result};
 use crate::http::limits::Limits;
 use crate::runtime::{self, Core, Cores, Listener, Loads, Offer, Shared};
@@ -36,6 +37,7 @@ pub struct Server {
     balance: bool,
     takeover: bool,
     signals: bool,
+    access_log: Option<AccessLog>,
     on_start: Option<OnStart>,
     handle: Handle,
 }
@@ -68,6 +70,7 @@ impl Server {
             balance: false,
             takeover: false,
             signals: true,
+            access_log: None,
             on_start: None,
             handle: Handle::default(),
         };
@@ -153,6 +156,12 @@ impl Server {
         self
     }
 
+    /// Writes a line of JSON for each request, or for one in so many; none by default.
+    pub fn access_log(mut self, access_log: AccessLog) -> Self {
+        self.access_log = Some(access_log);
+        self
+    }
+
     /// Calls this once when every core serves.
     pub fn on_start(mut self, on_start: impl FnOnce(&Started) + Send + 'static) -> Self {
         self.on_start = Some(Box::new(on_start));
@@ -170,7 +179,7 @@ impl Server {
     /// `Sync`.
     ///
     /// # Errors
-    /// If a core cannot be started, or its ring fails.
+    /// If the access log cannot be opened, a core cannot be started, or its ring fails.
     pub fn run<S: Service>(self, make: impl Fn(Core) -> S + Send + Sync + 'static) -> Result<()> {
         check(&self.limits)?;
         check_deadlines(&self.deadlines)?;
@@ -178,8 +187,14 @@ impl Server {
         let found = runtime::probe()
             .map_err(|error| Error::new("io_uring cannot be used here").because(error.to_string()))?;
         let addrs = self.addrs();
-        let (limits, deadlines, drain) = (self.limits, self.deadlines, self.drain);
-        let loads = self.balance.then(|| Loads::new(cpus.len()));
+        let access_log = self.access_log.map(AccessLog::open).transpose()?;
+        let setup = Setup {
+            limits: self.limits,
+            deadlines: self.deadlines,
+            drain: self.drain,
+            loads: self.balance.then(|| Loads::new(cpus.len())),
+            access_log: access_log.clone(),
+        };
         let (sockets, shared) = sockets_for_each(self.bound, cpus.len(), self.takeover)?;
         let sockets = Mutex::new(sockets);
         // First, so that a failure leaves nothing running.
@@ -192,7 +207,7 @@ impl Server {
             let service = Box::new(make(core.clone()));
             let listeners =
                 own.into_iter().map(|(socket, shared)| Listener::new(core, socket, shared)).collect();
-            Worker::start(core, service, listeners, limits.clone(), deadlines.clone(), drain, loads.clone());
+            Worker::start(core, service, listeners, setup.clone());
             Ok(())
         })?;
         self.handle.attach(threads.mailboxes());
@@ -203,6 +218,9 @@ impl Server {
         }
         let ended = threads.join();
         drop(offers);
+        if let Some(access_log) = access_log {
+            access_log.close();
+        }
         drop(listening);
         ended
     }

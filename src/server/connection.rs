@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::access_log::{Entry, Outcome};
 use super::admission::Admission;
 use super::exchange::Answering;
 use super::linger::linger;
@@ -23,6 +24,7 @@ use crate::h1::encode::BodyEncoder;
 use crate::h1::refusal::Refusal;
 use crate::http::body::{Body, Sender, Trailers};
 use crate::http::request::{Origin, Request};
+use crate::http::request_id::{Kept, RequestId};
 use crate::http::respond::plain_status;
 use crate::http::response::Response;
 use crate::http::upgrade::Upgrade;
@@ -67,9 +69,11 @@ pub(super) struct Connection {
     answered: bool,
     /// A handler runs: a panic is its own.
     calls_handler: bool,
+    /// The current request's entry in the access log, if it is to have one.
+    pub(super) entry: Option<Box<Entry>>,
     /// The peer may still be sending when the last answer leaves.
     lingers: bool,
-    peer: Option<SocketAddr>,
+    pub(super) peer: Option<SocketAddr>,
 }
 
 /// The connection cannot go on.
@@ -94,7 +98,8 @@ enum Next {
     /// Everything that has arrived is answered.
     Input,
     Flush,
-    Answer(Answering),
+    /// A handler's, to the request of this id.
+    Answer(Answering, Kept),
     /// The rest of a response, and of the body of the request it answers.
     Rest(Rest),
     Close,
@@ -126,6 +131,7 @@ impl Connection {
             requests_left,
             answered: false,
             calls_handler: false,
+            entry: None,
             lingers: false,
             peer,
         }
@@ -158,9 +164,9 @@ impl Connection {
                     }
                 }
                 Next::Flush => self.flush().await?,
-                Next::Answer(answering) => {
-                    let mut response = self.await_answer(answering).await?;
-                    match self.respond(&mut response) {
+                Next::Answer(answering, id) => {
+                    let mut response = self.await_answer(answering, &id).await?;
+                    match self.respond(&mut response, &|| id.id()) {
                         Rest::Upgrade(upgrade) => return Ok(Some(upgrade)),
                         rest => self.send_rest(rest).await?,
                     }
@@ -197,7 +203,7 @@ impl Connection {
                 Err(_) => {
                     self.calls_handler = false;
                     request.set_body(None);
-                    if let Some(next) = self.answer(&mut panicked()) {
+                    if let Some(next) = self.answer(&mut panicked(request.id()), &request) {
                         return next;
                     }
                 }
@@ -220,11 +226,14 @@ impl Connection {
                     _ => return Next::Input,
                 },
                 Err(refusal) => {
-                    self.refuse(refusal);
+                    self.refuse(refusal, self.http.has_head().then_some(request));
                     return Next::Close;
                 }
             };
             worker.count_request();
+            if let Some(log) = &worker.access_log {
+                self.entry = log.begin(request);
+            }
             self.requests_left -= 1;
             request.set_body(match incoming {
                 Incoming::Nothing => None,
@@ -245,18 +254,18 @@ impl Connection {
             }
             match answer {
                 Answer::Ready(mut response) => {
-                    if let Some(next) = self.answer(&mut response) {
+                    if let Some(next) = self.answer(&mut response, request) {
                         return next;
                     }
                 }
-                Answer::Later(answering) => return Next::Answer(answering),
+                Answer::Later(answering) => return Next::Answer(answering, request.kept_id()),
             }
         }
     }
 
     /// Writes a response; what is to be done before the next one, if anything is.
-    fn answer(&mut self, response: &mut Response) -> Option<Next> {
-        match self.respond(response) {
+    fn answer(&mut self, response: &mut Response, request: &Request) -> Option<Next> {
+        match self.respond(response, &|| request.id()) {
             Rest::Nothing if !self.http.keep_alive() => Some(Next::Close),
             Rest::Nothing if self.http.body_is_read() => None,
             rest => Some(Next::Rest(rest)),
@@ -264,7 +273,7 @@ impl Connection {
     }
 
     /// Writes the head of a response, and its body if that is short.
-    fn respond(&mut self, response: &mut Response) -> Rest {
+    fn respond(&mut self, response: &mut Response, id: &dyn Fn() -> RequestId) -> Rest {
         let worker = self.worker();
         let keep_alive = !worker.is_draining() && !self.body_failed && self.requests_left > 0;
         let reads_on = self.incoming.as_ref().is_some_and(Sender::has_reader);
@@ -276,29 +285,32 @@ impl Connection {
         let rest = match self.http.respond(response, keep_alive, reads_on, &preamble, &mut self.out) {
             Ok(rest) => rest,
             Err(error) => {
-                log::error!("a response cannot be sent: {error}");
+                log::error!("request {}: its response cannot be sent: {error}", id());
                 // Its own body is whole and its head plain, so this one can.
                 self.http
                     .respond(&mut unsendable(), keep_alive, reads_on, &preamble, &mut self.out)
                     .unwrap_or(Rest::Nothing)
             }
         };
+        self.log_answer(&rest);
         self.lingers |= client_goes_on && !self.http.keep_alive() || !self.http.body_is_read();
         rest
     }
 
-    fn refuse(&mut self, refusal: Refusal) {
+    /// Writes the answer to a request that is refused, of which the head may not be known.
+    fn refuse(&mut self, refusal: Refusal, request: Option<&Request>) {
         let preamble = self.worker().preamble();
         self.lingers = true;
         self.take_buffer();
         self.http.refuse(refusal, &preamble, &mut self.out);
+        self.log_refusal(refusal, request);
     }
 
     /// Ends a connection that took too long: with an answer if a request had begun, without one if not
     /// (RFC 9110 section 15.5.9).
     fn refuse_late(&mut self) {
         if self.http.is_mid_head() {
-            self.refuse(HEAD_TOO_SLOW);
+            self.refuse(HEAD_TOO_SLOW, None);
         }
     }
 
@@ -306,28 +318,32 @@ impl Connection {
     async fn send_rest(&mut self, rest: Rest) -> Result<(), Cut> {
         match rest {
             // Whoever speaks the new protocol sends.
-            Rest::Nothing | Rest::Upgrade(_) => Ok(()),
-            Rest::Bytes(bytes) => self.send_bytes(bytes).await,
+            Rest::Nothing | Rest::Upgrade(_) => {}
+            Rest::Bytes(bytes) => self.send_bytes(bytes).await?,
             Rest::Stream(body, encoder) => {
                 let sent = self.send_stream(body, encoder).await;
                 if sent.is_err() {
                     self.stream.reset_at_end();
                 }
-                sent
+                sent?;
             }
         }
+        self.end_entry(&Outcome::Answered);
+        Ok(())
     }
 
     /// Sends bytes: few behind what was written, many from where they lie.
     async fn send_bytes(&mut self, mut bytes: Bytes) -> Result<(), Cut> {
         if bytes.len() <= COPIED_BODY {
             self.out.extend_from_slice(&bytes);
+            self.log_sent(bytes.len());
             return Ok(());
         }
         self.flush().await?;
         while !bytes.is_empty() {
             self.sent().await?;
             let piece = bytes.split_to(bytes.len().min(LONGEST_SEND));
+            self.log_sent(piece.len());
             self.stream.start_send(Payload::Bytes(piece));
         }
         // What is pipelined behind is answered while the last piece leaves.
@@ -503,11 +519,13 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.end_entry(&Outcome::Cut);
         self.stream.put_buffer(std::mem::take(&mut self.out));
     }
 }
 
-/// The answer in place of a handler that panicked; the panic hook has told of it.
-pub(super) fn panicked() -> Response {
+/// The answer in place of a handler that panicked; the panic hook has told why.
+pub(super) fn panicked(id: RequestId) -> Response {
+    log::error!("request {id}: its handler panicked; it is answered 500");
     plain_status(StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -12,6 +12,7 @@ use super::worker::Worker;
 use crate::error::Error;
 use crate::h1::decode::Piece;
 use crate::h1::refusal::Refusal;
+use crate::http::request_id::Kept;
 use crate::http::respond::plain_status;
 use crate::http::response::Response;
 use crate::runtime::Timer;
@@ -25,7 +26,11 @@ const BODY_TOO_SLOW: Refusal =
 impl Connection {
     /// Waits for a handler's answer, and brings it the request's body as far as it asks for it. Where the answer
     /// comes too late the handler is dropped.
-    pub(super) async fn await_answer(&mut self, mut answering: Answering) -> Result<Response, Cut> {
+    pub(super) async fn await_answer(
+        &mut self,
+        mut answering: Answering,
+        id: &Kept,
+    ) -> Result<Response, Cut> {
         let called = self.worker().core.now();
         // Nothing of this body was waited for yet: what is noted is of one before.
         self.body_rate = BodyRate::default();
@@ -37,7 +42,7 @@ impl Connection {
                 match catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx))) {
                     Ok(Poll::Ready(response)) => return Poll::Ready(Ok(response)),
                     Ok(Poll::Pending) => {}
-                    Err(_) => return Poll::Ready(Ok(super::connection::panicked())),
+                    Err(_) => return Poll::Ready(Ok(super::connection::panicked(id.id()))),
                 }
                 if self.stream.poll_broken(cx).is_ready() {
                     return Poll::Ready(Err(Cut));
@@ -48,7 +53,8 @@ impl Connection {
             }
             if !self.body_rate.waits() && self.is_too_slow(called, &mut patience, cx) {
                 log::error!(
-                    "a handler is dropped: it has not answered within {:?}",
+                    "request {}: its handler is dropped: it has not answered within {:?}",
+                    id.id(),
                     self.worker().deadlines.handler
                 );
                 return Poll::Ready(Ok(plain_status(StatusCode::SERVICE_UNAVAILABLE)));

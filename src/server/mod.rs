@@ -1,6 +1,7 @@
 //! The server: binds addresses, starts the cores, accepts connections, answers them, and drains.
 
 mod accept;
+mod access_log;
 mod admission;
 mod balance;
 mod builder;
@@ -17,6 +18,7 @@ mod signals;
 mod upgrade;
 mod worker;
 
+pub use self::access_log::AccessLog;
 pub use self::builder::{Server, Started};
 pub use self::deadlines::Deadlines;
 pub use self::handle::Handle;

@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::accept::{accept_until_drain, adopt};
+use super::access_log::{CoreLog, OpenLog};
 use super::admission::Places;
 use super::balance::Balance;
 use super::deadlines::Deadlines;
@@ -17,12 +18,25 @@ use crate::h1::encode::Preamble;
 use crate::http::limits::Limits;
 use crate::runtime::{Core, Listener, Loads, Notice, Phase, Place, Timer};
 
+/// What every core of a server is given.
+#[derive(Clone)]
+pub(super) struct Setup {
+    pub(super) limits: Limits,
+    pub(super) deadlines: Deadlines,
+    /// How long a drain may take.
+    pub(super) drain: Duration,
+    /// What there is to balance by, if connections are balanced.
+    pub(super) loads: Option<Arc<Loads>>,
+    pub(super) access_log: Option<OpenLog>,
+}
+
 /// What the connections of a core share.
 pub(super) struct Worker {
     pub(super) core: Core,
     pub(super) service: Box<dyn Service>,
     pub(super) limits: Limits,
     pub(super) deadlines: Deadlines,
+    pub(super) access_log: Option<Rc<CoreLog>>,
     preamble: RefCell<Rc<Preamble>>,
     preamble_second: Cell<u64>,
     pub(super) places: Places,
@@ -34,20 +48,14 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Begins to serve on this core.
-    pub(super) fn start(
-        core: &Core,
-        service: Box<dyn Service>,
-        listeners: Vec<Listener>,
-        limits: Limits,
-        deadlines: Deadlines,
-        drain: Duration,
-        loads: Option<Arc<Loads>>,
-    ) {
+    pub(super) fn start(core: &Core, service: Box<dyn Service>, listeners: Vec<Listener>, setup: Setup) {
+        let Setup { limits, deadlines, drain, loads, access_log } = setup;
         let worker = Rc::new(Self {
             core: core.clone(),
             service,
             limits,
             deadlines,
+            access_log: access_log.map(|log| CoreLog::new(core, log)),
             preamble: RefCell::new(Rc::new(Preamble::new(&core.clock().date()))),
             preamble_second: Cell::new(core.clock().date_second()),
             places: Places::default(),

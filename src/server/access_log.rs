@@ -1,0 +1,340 @@
+//! The access log: a line of JSON for each request.
+//!
+//! Lines are put together in a buffer of the core, and go to the one thread that writes when it is full, or a moment
+//! later. Nothing here waits, and once the buffers have grown nothing allocates.
+
+use serde::Serialize;
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::connection::Connection;
+use crate::error::{Error, Result};
+use crate::h1::connection::Rest;
+use crate::h1::refusal::Refusal;
+use crate::http::request::Request;
+use crate::http::request_id::{Kept, RequestId};
+use crate::logging::{CHUNK, Target, Timestamp, Writer, dropped_as_json};
+use crate::runtime::{Core, Phase};
+use http::{Method, StatusCode, Version};
+
+/// How long a line may wait in its core's buffer.
+const FLUSH_AFTER: Duration = Duration::from_millis(100);
+/// How long the end of a server waits for its last lines to be written.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+/// How long the wall clock is reckoned from the monotonic one before it is read again.
+const RECKONED: Duration = Duration::from_secs(1);
+/// Most entries that are kept to be used again, and the longest text of one.
+const SPARE: usize = 1024;
+const LONGEST_SPARE: usize = 4 << 10;
+
+/// Where a server writes a line of JSON for each request, and for how many of them.
+///
+/// ```
+/// use kiang::{AccessLog, Server};
+/// # fn main() -> kiang::Result<()> {
+/// let server = Server::bind("127.0.0.1:0")?.access_log(AccessLog::stdout().sample(100));
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    target: Target,
+    one_in: usize,
+}
+
+impl AccessLog {
+    /// Appended to this file, which is made if it is not there. It may be a FIFO, whose reader may come later.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self { target: Target::File(path.into()), one_in: 1 }
+    }
+
+    /// To stdout.
+    pub fn stdout() -> Self {
+        Self { target: Target::Stdout, one_in: 1 }
+    }
+
+    /// Only for one request in so many, on each core; 1, each of them, by default.
+    pub fn sample(mut self, one_in: usize) -> Self {
+        self.one_in = one_in.max(1);
+        self
+    }
+
+    /// Opens it and starts its writer.
+    pub(super) fn open(self) -> Result<OpenLog> {
+        let writer = Writer::start("kiang-access", &self.target, dropped_as_json).map_err(|error| {
+            Error::new(format!("the access log cannot go to {}", self.target)).because(error)
+        })?;
+        Ok(OpenLog { log: self, writer })
+    }
+}
+
+/// An access log with its writer.
+#[derive(Clone)]
+pub(super) struct OpenLog {
+    log: AccessLog,
+    writer: Writer,
+}
+
+impl OpenLog {
+    /// Waits until everything is written; all cores must have ended.
+    pub(super) fn close(self) {
+        if !self.writer.wait(CLOSE_WITHIN) {
+            log::warn!(
+                "the access log to {} took nothing for {CLOSE_WITHIN:?}: its last lines are lost",
+                self.log.target
+            );
+        }
+    }
+}
+
+/// One core's part of the access log.
+pub(super) struct CoreLog {
+    core: Core,
+    writer: Writer,
+    one_in: usize,
+    /// Requests that are passed over before the next that is logged.
+    passed_over: Cell<usize>,
+    lines: RefCell<Vec<u8>>,
+    /// Records for which there was no room, since lines were last taken.
+    dropped: Cell<u64>,
+    /// Whether a task will hand over the lines soon.
+    is_flushing: Cell<bool>,
+    #[expect(clippy::vec_box, reason = "the boxes themselves are used again")]
+    spare: RefCell<Vec<Box<Entry>>>,
+    /// A moment on both clocks.
+    moment: Cell<(Instant, SystemTime)>,
+    /// The time that was last written out, and its millisecond since 1970.
+    time: Cell<(u128, Timestamp)>,
+}
+
+/// A request that will be logged, from its head to the end of its answer. It is boxed, and used again: most connections
+/// have none, and an idle one should cost little.
+pub(super) struct Entry {
+    since: Instant,
+    /// What follows from the head, as members of the JSON object. It is kept as text, since a handler may take the
+    /// request away.
+    head: Vec<u8>,
+    status: Option<StatusCode>,
+    /// Bytes of the answer's body, so far.
+    bytes: u64,
+}
+
+/// How a request ended.
+pub(super) enum Outcome {
+    Answered,
+    /// By the engine, for this reason.
+    Refused(&'static str),
+    /// The connection ended before the answer did.
+    Cut,
+}
+
+impl CoreLog {
+    pub(super) fn new(core: &Core, open: OpenLog) -> Rc<Self> {
+        let wall = SystemTime::now();
+        Rc::new(Self {
+            core: core.clone(),
+            writer: open.writer,
+            one_in: open.log.one_in,
+            passed_over: Cell::new(0),
+            lines: RefCell::default(),
+            dropped: Cell::new(0),
+            is_flushing: Cell::new(false),
+            spare: RefCell::default(),
+            moment: Cell::new((Instant::now(), wall)),
+            time: Cell::new((0, Timestamp::of(SystemTime::UNIX_EPOCH))),
+        })
+    }
+
+    /// Begins the entry of a request whose head has arrived, if this one is logged.
+    pub(super) fn begin(&self, request: &Request) -> Option<Box<Entry>> {
+        let method = Some(request.method());
+        let version = match request.version() {
+            Version::HTTP_10 => "HTTP/1.0",
+            _ => "HTTP/1.1",
+        };
+        self.is_sampled()
+            .then(|| self.entry(&request.id(), request.peer(), method, Some(request.target()), Some(version)))
+    }
+
+    /// The same for a request without a head that could be read.
+    pub(super) fn begin_headless(&self, peer: Option<SocketAddr>) -> Option<Box<Entry>> {
+        self.is_sampled().then(|| self.entry(&Kept::next().id(), peer, None, None, None))
+    }
+
+    fn is_sampled(&self) -> bool {
+        let passed_over = self.passed_over.get();
+        self.passed_over.set(if passed_over == 0 { self.one_in - 1 } else { passed_over - 1 });
+        passed_over == 0
+    }
+
+    #[expect(clippy::unnecessary_box_returns, reason = "the box is used again")]
+    fn entry(
+        &self,
+        id: &RequestId,
+        peer: Option<SocketAddr>,
+        method: Option<&Method>,
+        target: Option<&str>,
+        version: Option<&str>,
+    ) -> Box<Entry> {
+        let new = || Box::new(Entry { since: Instant::now(), head: Vec::new(), status: None, bytes: 0 });
+        let mut entry = self.spare.borrow_mut().pop().unwrap_or_else(new);
+        let head = &mut entry.head;
+        member(head, "id", &**id);
+        member(head, "core", &self.core.id());
+        member(head, "peer", &peer);
+        member(head, "method", &method.map(Method::as_str));
+        member(head, "target", &target);
+        member(head, "version", &version);
+        entry.since = Instant::now();
+        entry
+    }
+
+    /// Writes the line of a request that has ended.
+    pub(super) fn end(self: &Rc<Self>, mut entry: Box<Entry>, outcome: &Outcome) {
+        let mut lines = self.lines.borrow_mut();
+        if lines.len() >= CHUNK && !self.hand_over(&mut lines) {
+            self.dropped.set(self.dropped.get() + 1);
+        } else {
+            let now = Instant::now();
+            lines.extend_from_slice(b"{\"time\":\"");
+            lines.extend_from_slice(self.time(now).as_bytes());
+            lines.push(b'"');
+            lines.extend_from_slice(&entry.head);
+            member(&mut lines, "status", &entry.status.map(|status| status.as_u16()));
+            member(&mut lines, "bytes", &entry.bytes);
+            let micros = now.duration_since(entry.since).as_micros();
+            member(&mut lines, "duration_us", &u64::try_from(micros).unwrap_or(u64::MAX));
+            match outcome {
+                Outcome::Answered => {}
+                Outcome::Refused(reason) => member(&mut lines, "refused", reason),
+                Outcome::Cut => member(&mut lines, "cut", &true),
+            }
+            lines.extend_from_slice(b"}\n");
+            if lines.len() < CHUNK || !self.hand_over(&mut lines) {
+                self.flush_soon();
+            }
+        }
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE && entry.head.capacity() <= LONGEST_SPARE {
+            entry.head.clear();
+            (entry.status, entry.bytes) = (None, 0);
+            spare.push(entry);
+        }
+    }
+
+    /// This moment on the wall clock, as text.
+    fn time(&self, now: Instant) -> Timestamp {
+        let (then, mut wall) = self.moment.get();
+        let since = now.saturating_duration_since(then);
+        if since < RECKONED {
+            wall += since;
+        } else {
+            wall = SystemTime::now();
+            self.moment.set((now, wall));
+        }
+        let millis = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+        let (last, text) = self.time.get();
+        if millis == last {
+            return text;
+        }
+        let text = Timestamp::of(wall);
+        self.time.set((millis, text));
+        text
+    }
+
+    fn hand_over(&self, lines: &mut Vec<u8>) -> bool {
+        let taken = self.writer.offer(lines, self.dropped.get());
+        if taken {
+            self.dropped.set(0);
+        }
+        taken
+    }
+
+    /// Has the lines handed over in a moment, unless that is arranged already. With no lines nothing is armed, and
+    /// an idle core sleeps.
+    fn flush_soon(self: &Rc<Self>) {
+        // Once the core has stopped, whatever is dropped last takes the lines along.
+        if self.core.phase() == Phase::Stopped || self.is_flushing.replace(true) {
+            return;
+        }
+        let log = Rc::clone(self);
+        self.core.spawn(async move {
+            loop {
+                log.core.sleep(FLUSH_AFTER).await;
+                let mut lines = log.lines.borrow_mut();
+                if lines.is_empty() || log.hand_over(&mut lines) {
+                    break;
+                }
+            }
+            log.is_flushing.set(false);
+        });
+    }
+}
+
+impl Drop for CoreLog {
+    fn drop(&mut self) {
+        let lines = self.lines.get_mut();
+        if !lines.is_empty() {
+            self.writer.offer_last(lines, self.dropped.get());
+        }
+    }
+}
+
+impl Entry {
+    fn answer(&mut self, (status, bytes): (StatusCode, usize)) {
+        (self.status, self.bytes) = (Some(status), bytes as u64);
+    }
+}
+
+/// What a connection tells of its requests. With the log off there is never an entry.
+impl Connection {
+    /// An answer's head is written, and its body if nothing of it is left.
+    #[inline]
+    pub(super) fn log_answer(&mut self, rest: &Rest) {
+        let Some(entry) = &mut self.entry else { return };
+        entry.answer(self.http.written());
+        if let Rest::Nothing | Rest::Upgrade(_) = rest {
+            self.end_entry(&Outcome::Answered);
+        }
+    }
+
+    /// So many bytes of an answer's body were handed over.
+    pub(super) fn log_sent(&mut self, bytes: usize) {
+        if let Some(entry) = &mut self.entry {
+            entry.bytes += bytes as u64;
+        }
+    }
+
+    /// A request was refused, and the answer is written.
+    pub(super) fn log_refusal(&mut self, refusal: Refusal, request: Option<&Request>) {
+        let Some(log) = &self.worker().access_log else { return };
+        self.entry = match request {
+            Some(request) => log.begin(request),
+            None => log.begin_headless(self.peer),
+        };
+        if let Some(entry) = &mut self.entry {
+            entry.answer(self.http.written());
+            self.end_entry(&Outcome::Refused(refusal.reason));
+        }
+    }
+
+    /// Writes the entry, if there is one.
+    pub(super) fn end_entry(&mut self, outcome: &Outcome) {
+        if let Some(entry) = self.entry.take()
+            && let Some(log) = &self.worker().access_log
+        {
+            log.end(entry, outcome);
+        }
+    }
+}
+
+/// Writes a member of a JSON object, with the comma before it. What a peer has sent is escaped: no line can be forged.
+fn member<T: Serialize + ?Sized>(line: &mut Vec<u8>, name: &str, value: &T) {
+    line.extend_from_slice(b",\"");
+    line.extend_from_slice(name.as_bytes());
+    line.extend_from_slice(b"\":");
+    // Writing to memory cannot fail, and none of these values fails to serialize.
+    let _ = serde_json::to_writer(line, value);
+}
