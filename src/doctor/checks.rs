@@ -88,6 +88,13 @@ pub(super) fn somaxconn(value: Option<u32>) -> Finding {
     }
 }
 
+/// Any value will do: it is shown because restarts of other servers need it.
+pub(super) fn migrate_req(value: Option<u32>) -> Finding {
+    let found = value.map_or_else(|| "not known to this kernel".to_owned(), |value| value.to_string());
+    let why = "`serve --takeover` hands its sockets over and loses no request with either value";
+    fine("tcp_migrate_req", format!("{found} ({why})"))
+}
+
 pub(super) fn governor(governors: &[String]) -> Finding {
     let mut counts = BTreeMap::<&str, usize>::new();
     for governor in governors {
@@ -239,6 +246,13 @@ mod tests {
         assert_finding(&somaxconn(Some(4096)), Fine, "4096");
         assert_finding(&somaxconn(Some(128)), Warning, "sysctl -w net.core.somaxconn=4096");
         assert_finding(&somaxconn(None), Warning, "cannot be read");
+    }
+
+    #[test]
+    fn a_restart_needs_no_setting() {
+        for (value, words) in [(Some(0), "0 (`serve --takeover`"), (Some(1), "1 ("), (None, "not known")] {
+            assert_finding(&migrate_req(value), Verdict::Fine, words);
+        }
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(super) struct Facts {
     pub(super) open_files: Rlimit,
     /// `net.core.somaxconn`, where it can be read.
     pub(super) somaxconn: Option<u32>,
+    /// `net.ipv4.tcp_migrate_req`, where the kernel has it.
+    pub(super) migrate_req: Option<u32>,
     /// The frequency governor of every CPU that has one.
     pub(super) governors: Vec<String>,
     pub(super) ports: Vec<(SocketAddr, Port)>,
@@ -31,6 +33,7 @@ impl Facts {
             memlock: getrlimit(Resource::Memlock),
             open_files: getrlimit(Resource::Nofile),
             somaxconn: read("/proc/sys/net/core/somaxconn").and_then(|text| text.parse().ok()),
+            migrate_req: read("/proc/sys/net/ipv4/tcp_migrate_req").and_then(|text| text.parse().ok()),
             governors: governors(),
             ports: addrs.iter().map(|addr| (*addr, port::look(*addr))).collect(),
         }
@@ -43,6 +46,7 @@ impl Facts {
             checks::memlock(self.memlock),
             checks::open_files(self.open_files),
             checks::somaxconn(self.somaxconn),
+            checks::migrate_req(self.migrate_req),
             checks::governor(&self.governors),
         ];
         findings.extend(self.ports.iter().map(|(addr, port)| checks::port(*addr, port)));

@@ -33,8 +33,8 @@ pub fn examine(addrs: &[SocketAddr]) -> Vec<Finding> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Finding {
-    /// What was looked at: `kernel`, `io_uring`, `memlock`, `open files`, `somaxconn`, `governor`, `port
-    /// ADDRESS`.
+    /// What was looked at: `kernel`, `io_uring`, `memlock`, `open files`, `somaxconn`, `tcp_migrate_req`,
+    /// `governor`, `port ADDRESS`.
     pub check: String,
     /// What is the case, and what should be.
     pub found: String,
@@ -93,7 +93,8 @@ mod tests {
     fn this_machine_is_examined_for_every_check_and_address() {
         let addrs = ["127.0.0.1:0".parse().expect("valid"), "[::1]:0".parse().expect("valid")];
         let checks: Vec<_> = examine(&addrs).into_iter().map(|finding| finding.check).collect();
-        let expected = ["kernel", "io_uring", "memlock", "open files", "somaxconn", "governor"];
+        let expected =
+            ["kernel", "io_uring", "memlock", "open files", "somaxconn", "tcp_migrate_req", "governor"];
         assert_eq!(checks[..6], expected);
         assert_eq!(checks[6..], ["port 127.0.0.1:0", "port [::1]:0"]);
     }
