@@ -14,7 +14,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How many cases of each property a plain `cargo test` tries.
-const CASES: u32 = 512;
+const CASES: u32 = 256;
 
 /// A fixed seed, so that what passed once does not fail elsewhere.
 fn config() -> ProptestConfig {

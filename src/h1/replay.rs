@@ -47,7 +47,8 @@ pub(crate) enum End {
 pub(crate) struct Transcript {
     pub(crate) requests: Vec<Seen>,
     pub(crate) end: End,
-    /// The final responses; the interim ones depend on what has arrived when.
+    /// What answers the requests. Interim responses, and which of several faults a refusal names, depend on what has
+    /// arrived when.
     pub(crate) written: Vec<u8>,
     /// How many bytes had gone in when each request was whole. Where every piece is one byte, this is where it ends.
     pub(crate) whole_at: Vec<usize>,
@@ -72,7 +73,9 @@ pub(crate) fn replay<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Li
         replay.arrived += piece.len();
         replay.connection.receive(Bytes::from(piece.to_vec()));
         if let Err(refusal) = replay.advance() {
-            replay.connection.refuse(refusal, &replay.preamble, &mut replay.transcript.written);
+            let mut answer = Vec::new();
+            replay.connection.refuse(refusal, &replay.preamble, &mut answer);
+            assert!(answer.starts_with(b"HTTP/1.1 "));
             replay.transcript.end = End::Refused(refusal.status.as_u16());
         }
         if replay.transcript.end != End::Waits {
