@@ -23,7 +23,7 @@ fn config() -> ProptestConfig {
     });
     ProptestConfig {
         cases,
-        rng_seed: RngSeed::Fixed(0x6b69_616e_67),
+        rng_seed: RngSeed::Fixed(0x006b_6961_6e67),
         failure_persistence: None,
         max_shrink_iters: 20_000,
         ..ProptestConfig::default()
