@@ -126,7 +126,6 @@ impl<'a> Reader<'a> {
             line = self.line()?;
         }
         let (method, target, minor) = self.request_line(line);
-        let fields = self.fields()?;
         if !target_is_valid(method, target) {
             self.faults.push(400);
         }
@@ -135,6 +134,7 @@ impl<'a> Reader<'a> {
         if method == b"CONNECT" || method == b"TRACE" {
             self.faults.push(501);
         }
+        let fields = self.fields()?;
         self.check_host(minor, &fields);
         let framing = self.framing(minor, &fields);
         self.check_expect(minor, &fields);
