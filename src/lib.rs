@@ -11,6 +11,9 @@ mod runtime;
 mod server;
 
 pub mod doctor;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod logging;
 
 pub use self::bytes::Bytes;

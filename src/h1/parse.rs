@@ -26,6 +26,9 @@ const BARE_LF: Refusal = Refusal::bad("a line of the head does not end in CR LF"
 const TARGET_TOO_LONG: Refusal =
     Refusal::new(StatusCode::URI_TOO_LONG, "the request target is longer than this server reads");
 
+/// What a request line may hold beside its target, in bytes: the longest method there is, the version, two spaces, CR.
+const LINE_SLACK: usize = 32;
+
 /// Parses the head that `input` begins with into `head`; `None` if it is not all there yet.
 ///
 /// `head` keeps a view of `input` and copies nothing; the number says how many bytes it took.
@@ -39,6 +42,10 @@ pub(crate) fn head(input: &Bytes, limits: &Limits, head: &mut Head) -> Result<Op
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) if bytes.first() == Some(&b'\n') => return Err(BARE_LF),
         Ok(httparse::Status::Partial) => return refuse_if_too_long(bytes, limits).map(|()| None),
+        // Which version it is, and whether it is one, is known at the end of the line.
+        Err(httparse::Error::Version) if !bytes.contains(&b'\n') => {
+            return refuse_if_too_long(bytes, limits).map(|()| None);
+        }
         Err(error) => {
             let Some(at) = later_minor(bytes) else { return Err(refusal(error, bytes)) };
             // HTTP/1.2 and the like are read as 1.1, the highest minor version there is (RFC 9110 section 2.5).
@@ -54,7 +61,9 @@ pub(crate) fn head(input: &Bytes, limits: &Limits, head: &mut Head) -> Result<Op
     let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
         return Err(Refusal::bad("the request line is incomplete"));
     };
-    if target.len() > limits.target_bytes {
+    // With two spaces, the version and CR: what is too long while it comes is too long once it is here.
+    let line = method.len() + target.len() + 11;
+    if target.len() > limits.target_bytes || line > limits.target_bytes + LINE_SLACK {
         return Err(TARGET_TOO_LONG);
     }
     // Empty lines before the request are taken off before; what is left of them did not end in CR LF.
@@ -129,9 +138,7 @@ fn ends_in_cr(bytes: &[u8], next: usize) -> bool {
 /// Whether a head that is still incomplete has already outgrown its limits, and which.
 fn refuse_if_too_long(bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
     let line = bytes.iter().take(limits.head_bytes).position(|byte| *byte == b'\n');
-    // The longest method and version there are, with two spaces: what else a request line may hold.
-    let slack = 32;
-    if line.unwrap_or(bytes.len()) > limits.target_bytes + slack {
+    if line.unwrap_or(bytes.len()) > limits.target_bytes + LINE_SLACK {
         return Err(TARGET_TOO_LONG);
     }
     if bytes.len() > limits.head_bytes { Err(HEAD_TOO_LONG) } else { Ok(()) }
@@ -163,12 +170,15 @@ fn refusal(error: httparse::Error, bytes: &[u8]) -> Refusal {
     }
 }
 
-/// Whether the request line ends in `HTTP/` digit `.` digit, as every version does (RFC 9112 section 2.3).
+/// Whether the third part of the request line is `HTTP/` digit `.` digit, as every version is (RFC 9112 section 2.3).
 fn names_another_version(bytes: &[u8]) -> bool {
-    let line = bytes.trim_ascii_start().split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let Some(at) = line.windows(5).rposition(|window| window == b"HTTP/") else { return false };
-    matches!(line[at + 5..].trim_ascii_end(), [major, b'.', minor]
-        if major.is_ascii_digit() && minor.is_ascii_digit() && *major != b'1')
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let Some(line) = line.strip_suffix(b"\r") else { return false };
+    let mut parts = line.split(|byte| *byte == b' ').skip(2);
+    let (version, more) = (parts.next().unwrap_or_default(), parts.next());
+    more.is_none()
+        && matches!(version.strip_prefix(b"HTTP/"), Some([major, b'.', minor])
+            if major.is_ascii_digit() && minor.is_ascii_digit() && *major != b'1')
 }
 
 /// Where the minor version stands if the request line ends in `HTTP/1.2` to `HTTP/1.9`.
