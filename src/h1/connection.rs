@@ -5,7 +5,7 @@ use crate::bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::h1::decode::{Decoder, Piece};
 use crate::h1::encode::{self, BodyEncoder, Framing, Persistence, Preamble};
-use crate::h1::framing;
+use crate::h1::framing::{self, KnownHost};
 use crate::h1::parse;
 use crate::h1::refusal::Refusal;
 use crate::http::body::Body;
@@ -38,6 +38,7 @@ pub(crate) struct Connection {
     /// A head of which the first part came without the rest, gathered here so that an unfinished request
     /// keeps no buffer of the ring.
     unfinished: Vec<u8>,
+    known_host: KnownHost,
     /// How many empty lines have come since the last request.
     empty_lines: u8,
     body: Option<Decoder>,
@@ -81,6 +82,7 @@ impl Connection {
         Self {
             input: Bytes::new(),
             unfinished: Vec::new(),
+            known_host: KnownHost::default(),
             empty_lines: 0,
             body: None,
             http_11: true,
@@ -148,7 +150,7 @@ impl Connection {
         self.has_head = true;
         self.http_11 = head.version == Version::HTTP_11;
         self.answers_head = head.method == Method::HEAD;
-        let terms = framing::terms(head)?;
+        let terms = framing::terms(head, &mut self.known_host)?;
         self.keep_alive &= terms.keep_alive;
         self.input.advance(length);
         self.empty_lines = 0;

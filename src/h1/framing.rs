@@ -28,11 +28,32 @@ pub(crate) struct Terms {
     pub(crate) offers_upgrade: bool,
 }
 
+/// The Host that was last found well-formed on a connection: a client names the same one again and again, and to
+/// compare the two costs less than to look at each byte. A longer one is looked at each time.
+#[derive(Debug, Default)]
+pub(crate) struct KnownHost {
+    length: u8,
+    bytes: [u8; 32],
+}
+
+impl KnownHost {
+    fn is(&self, host: &[u8]) -> bool {
+        !host.is_empty() && self.bytes[..self.length as usize] == *host
+    }
+
+    fn note(&mut self, host: &[u8]) {
+        if let Some(place) = self.bytes.get_mut(..host.len()) {
+            place.copy_from_slice(host);
+            self.length = host.len() as u8;
+        }
+    }
+}
+
 /// Reads the terms of a request, or refuses it where two readers could see two requests.
-pub(crate) fn terms(head: &mut Head) -> Result<Terms, Refusal> {
+pub(crate) fn terms(head: &mut Head, known_host: &mut KnownHost) -> Result<Terms, Refusal> {
     let http_11 = head.version == Version::HTTP_11;
     let framing = framing(&head.headers, http_11)?;
-    find_host(head, http_11)?;
+    find_host(head, http_11, known_host)?;
     if head.method == Method::CONNECT || head.method == Method::TRACE {
         return Err(NO_METHOD);
     }
@@ -105,19 +126,23 @@ pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
 
 /// Exactly one Host in HTTP/1.1, and never a malformed one (RFC 9112 section 3.2). The target's authority wins over
 /// it (section 3.2.2).
-fn find_host(head: &mut Head, http_11: bool) -> Result<(), Refusal> {
+fn find_host(head: &mut Head, http_11: bool, known: &mut KnownHost) -> Result<(), Refusal> {
     let headers = &head.headers;
-    let Some(host) = headers.place(Known::Host) else {
+    let Some(place) = headers.place(Known::Host) else {
         return if http_11 { Err(Refusal::bad("the request has no Host")) } else { Ok(()) };
     };
     if headers.repeats(Known::Host) {
         return Err(Refusal::bad("the request has more than one Host"));
     }
-    if !target::is_authority(&headers.head()[host.start as usize..host.end as usize]) {
-        return Err(Refusal::bad("Host is not a host with an optional port"));
+    let host = &headers.head()[place.start as usize..place.end as usize];
+    if !known.is(host) {
+        if !target::is_authority(host) {
+            return Err(Refusal::bad("Host is not a host with an optional port"));
+        }
+        known.note(host);
     }
     if head.authority.is_empty() {
-        head.authority = host;
+        head.authority = place;
     }
     Ok(())
 }
@@ -170,7 +195,7 @@ mod tests {
         let text = format!("POST / HTTP/{version}\r\n{fields}\r\n");
         let mut head = Head::default();
         parse::head(&Bytes::from(text), &Limits::default(), &mut head).unwrap().unwrap();
-        terms(&mut head).map_err(|refusal| refusal.status.as_u16())
+        terms(&mut head, &mut KnownHost::default()).map_err(|refusal| refusal.status.as_u16())
     }
 
     fn framed(fields: &str) -> Result<Framing, u16> {
@@ -233,12 +258,27 @@ mod tests {
     }
 
     #[test]
+    fn a_host_is_known_only_while_it_is_the_same() {
+        let mut known = KnownHost::default();
+        assert!(!known.is(b""));
+        known.note(b"a.test:80");
+        assert!(known.is(b"a.test:80"));
+        for other in [&b"a.test:8"[..], b"a.test:800", b"b.test:80", b""] {
+            assert!(!known.is(other));
+        }
+        known.note(&[b'a'; 33]);
+        assert!(known.is(b"a.test:80") && !known.is(&[b'a'; 33]), "too long to be kept");
+        known.note(b"b");
+        assert!(known.is(b"b"));
+    }
+
+    #[test]
     fn the_targets_authority_wins_over_host() {
         let host = |target: &str| {
             let mut head = Head::default();
             let text = format!("GET {target} HTTP/1.1\r\nHost: a:1\r\n\r\n");
             parse::head(&Bytes::from(text.clone()), &Limits::default(), &mut head).unwrap().unwrap();
-            terms(&mut head).unwrap();
+            terms(&mut head, &mut KnownHost::default()).unwrap();
             text[head.authority.start as usize..head.authority.end as usize].to_owned()
         };
         assert_eq!(host("/"), "a:1");
