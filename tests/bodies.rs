@@ -9,6 +9,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use support::{Client, Embedded, PATIENCE, Random, ms, until};
 
+/// A request head with a body of this length.
+fn post(path: &str, fields: &str, length: usize) -> String {
+    format!("POST {path} HTTP/1.1\r\nHost: x\r\n{fields}Content-Length: {length}\r\n\r\n")
+}
+
 /// More than fits in what is skipped, lent, or kept in the sockets' buffers.
 const LONG: usize = 10 << 20;
 
@@ -85,6 +90,61 @@ impl futures_core::Stream for Pieces {
             None => Err(Error::new("on purpose")),
         };
         Poll::Ready(self.0.next().map(piece))
+    }
+}
+
+#[test]
+fn what_is_left_of_a_body_is_framed_as_what_is_left() {
+    let server = Embedded::start(|_core| {
+        App::new().post("/rest", async |mut body: Body| {
+            body.next().await.transpose()?;
+            Ok::<_, Error>(Response::new(StatusCode::OK).body(body))
+        })
+    });
+    let mut client = server.connect();
+    client.send(post("/rest", "", 10)).send("abcde");
+    // Together they would be one piece.
+    std::thread::sleep(ms(100));
+    let response = client.send("fghij").response();
+    assert_eq!((response.header("content-length"), response.text()), (Some("5"), "fghij"));
+}
+
+#[test]
+fn a_body_that_was_asked_for_and_given_up_is_not_invited_behind_the_answers_head() {
+    let server = Embedded::start(|core: Core| {
+        App::new().post("/deny", async move |mut body: Body| {
+            // Asks for a piece, and decides at once that it does not want it.
+            let mut next = std::pin::pin!(body.next());
+            std::future::poll_fn(|cx| {
+                let _ = next.as_mut().poll(cx);
+                Poll::Ready(())
+            })
+            .await;
+            let core = core.clone();
+            let slow = Slow(Box::pin(async move { core.sleep(ms(50)).await }), false);
+            Response::new(StatusCode::OK).body(Body::stream(slow))
+        })
+    });
+    let mut client = server.connect();
+    client.send(post("/deny", "Expect: 100-continue\r\n", 5));
+    let response = client.response();
+    assert_eq!((response.status, response.text(), response.closes()), (200, "late", true));
+}
+
+/// One piece, after a while.
+struct Slow(Pin<Box<dyn Future<Output = ()>>>, bool);
+
+impl futures_core::Stream for Slow {
+    type Item = kiang::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.1 {
+            return Poll::Ready(None);
+        }
+        self.0.as_mut().poll(cx).map(|()| {
+            self.1 = true;
+            Some(Ok(Bytes::from("late")))
+        })
     }
 }
 

@@ -60,11 +60,14 @@ fn a_connection_that_switches_carries_bytes_both_ways() {
 fn a_switch_that_was_not_offered_is_426() {
     let server = server();
     let mut client = server.connect();
-    for fields in ["", "Upgrade: shout\r\n", "Connection: upgrade\r\n"] {
+    let other = "Connection: upgrade\r\nUpgrade: h2c, shouts\r\n";
+    for fields in ["", "Upgrade: shout\r\n", "Connection: upgrade\r\n", other] {
         let response = client.send(request("/now", fields)).response();
         assert_eq!((response.status, response.header("upgrade")), (426, Some("shout")), "{fields:?}");
     }
     assert_eq!(client.get("/fine").text(), "fine");
+    let among_others = "Connection: upgrade\r\nUpgrade: h2c, Shout\r\n";
+    assert_eq!(server.connect().send(request("/now", among_others)).response().status, 101);
     let old = client.send(format!("GET /now HTTP/1.0\r\n{OFFER}\r\n")).response();
     assert_eq!(old.status, 426, "HTTP/1.0 knows no upgrade");
 }

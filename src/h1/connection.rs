@@ -51,7 +51,8 @@ pub(crate) struct Connection {
     /// The client waits for a `100 (Continue)` that was not sent.
     expects_continue: bool,
     accepts_trailers: bool,
-    offers_upgrade: bool,
+    /// The protocols that the client offers to switch to, as a list.
+    offered: Option<Box<[u8]>>,
     keep_alive: bool,
 }
 
@@ -91,7 +92,7 @@ impl Connection {
             answers_head: false,
             expects_continue: false,
             accepts_trailers: false,
-            offers_upgrade: false,
+            offered: None,
             keep_alive: true,
         }
     }
@@ -122,6 +123,7 @@ impl Connection {
         debug_assert!(self.body_is_read(), "the body of the request before stands between");
         self.body = None;
         self.has_head = false;
+        self.answers_head = false;
         // Empty lines before a request are ignored (RFC 9112 section 2.2), and begin none.
         while self.input.starts_with(b"\r\n") {
             self.input.advance(2);
@@ -133,17 +135,13 @@ impl Connection {
         if self.input.is_empty() {
             return match self.unfinished.len() {
                 length if length > limits.head_bytes => {
-                    parse::head(&std::mem::take(&mut self.unfinished).into(), limits, head).map(|_| None)
+                    self.input = std::mem::take(&mut self.unfinished).into();
+                    parse::head(&self.input, limits, head).map(|_| None)
                 }
                 _ => Ok(None),
             };
         }
-        let parsed = parse::head(&self.input, limits, head);
-        if parsed.is_err() {
-            // Also the answer to a refused HEAD has no body.
-            self.answers_head = self.input.starts_with(b"HEAD ");
-        }
-        let Some(length) = parsed? else {
+        let Some(length) = parse::head(&self.input, limits, head)? else {
             self.unfinished = std::mem::take(&mut self.input).to_vec();
             return Ok(None);
         };
@@ -156,7 +154,7 @@ impl Connection {
         self.empty_lines = 0;
         self.expects_continue = false;
         self.accepts_trailers = terms.accepts_trailers;
-        self.offers_upgrade = terms.offers_upgrade;
+        self.offered = terms.offers_upgrade.then(|| framing::offered(&head.headers));
         if terms.framing == framing::Framing::Length(0) {
             return Ok(Some(Incoming::Nothing));
         }
@@ -211,13 +209,14 @@ impl Connection {
     ) -> Result<Rest> {
         let status = response.status();
         if status.is_informational() {
-            return self.switch(response, preamble, out);
+            return self.switch(response, keep_alive, reads_on, preamble, out);
         }
+        let bodiless = matches!(status.as_u16(), 204 | 304);
         let declared = if response.sets_ours() { declared_length(response.headers())? } else { None };
         let whole = response.body_mut().whole();
         if let (Some(bytes), Some(declared)) = (&whole, declared)
             && declared != bytes.len() as u64
-            && !(self.answers_head && bytes.is_empty())
+            && !((self.answers_head || bodiless) && bytes.is_empty())
         {
             let length = bytes.len();
             return Err(Error::new(format!(
@@ -230,7 +229,6 @@ impl Connection {
         };
         // RFC 9110 section 15.3.6: no content, and that is framed.
         let empty = status == StatusCode::RESET_CONTENT;
-        let bodiless = matches!(status.as_u16(), 204 | 304);
         let framing = match length {
             _ if bodiless => Framing::Bodiless,
             _ if empty => Framing::Length(0),
@@ -273,19 +271,30 @@ impl Connection {
     }
 
     /// Answers with a switch of protocols, if the client has offered one.
-    fn switch(&mut self, response: &mut Response, preamble: &Preamble, out: &mut Vec<u8>) -> Result<Rest> {
+    fn switch(
+        &mut self,
+        response: &mut Response,
+        keep_alive: bool,
+        reads_on: bool,
+        preamble: &Preamble,
+        out: &mut Vec<u8>,
+    ) -> Result<Rest> {
         let Some(upgrade) = response.body_mut().take_upgrade() else {
             let status = response.status();
             return Err(Error::new(format!("a handler answered with {status}, which is no final answer")));
         };
-        if self.offers_upgrade && self.body_is_read() {
+        // Only to what was offered (RFC 9110 section 7.8).
+        let is_offered = self.offered.as_ref().is_some_and(|offered| {
+            list_members(std::iter::once(&**offered)).any(|name| name.eq_ignore_ascii_case(&upgrade.protocol))
+        });
+        if is_offered && self.body_is_read() {
             encode::head(preamble, response, Framing::Bodiless, Persistence::Upgrade, out);
             self.written = (response.status(), 0);
             return Ok(Rest::Upgrade(upgrade));
         }
         // RFC 9110 section 15.5.22
         let mut refusal = plain_status(StatusCode::UPGRADE_REQUIRED).header("Upgrade", upgrade.protocol);
-        self.respond(&mut refusal, true, false, preamble, out)
+        self.respond(&mut refusal, keep_alive, reads_on, preamble, out)
     }
 
     /// What has arrived behind the last request.
@@ -300,6 +309,9 @@ impl Connection {
     /// where the next request would begin is no longer known.
     pub(crate) fn refuse(&mut self, refusal: Refusal, preamble: &Preamble, out: &mut Vec<u8>) {
         self.keep_alive = false;
+        // Also the answer to a HEAD that was not understood has no body.
+        self.answers_head |= !self.has_head
+            && [&self.input[..], &self.unfinished].iter().any(|head| head.starts_with(b"HEAD "));
         let text = format!(
             "{} {}: {}\n",
             refusal.status.as_u16(),

@@ -179,6 +179,11 @@ fn offers_upgrade(headers: &Headers) -> bool {
             .any(|option| option.eq_ignore_ascii_case(b"upgrade"))
 }
 
+/// The values of Upgrade as one list.
+pub(crate) fn offered(headers: &Headers) -> Box<[u8]> {
+    headers.known(Known::Upgrade).collect::<Vec<_>>().join(&b',').into()
+}
+
 fn accepts_trailers(headers: &Headers) -> bool {
     headers.has_any(&[Known::Te])
         && list_members(headers.known(Known::Te)).any(|member| member.eq_ignore_ascii_case(b"trailers"))

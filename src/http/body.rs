@@ -125,12 +125,12 @@ impl Body {
         Ok(all.into())
     }
 
-    /// How many bytes there are in all, if that is known before reading.
+    /// How many bytes are still to be read, if that is known.
     pub fn length(&self) -> Option<u64> {
         match &self.0 {
             Content::Empty | Content::Upgrade(_) => Some(0),
             Content::Whole(bytes) => Some(bytes.len() as u64),
-            Content::Arriving(channel) => channel.length,
+            Content::Arriving(channel) => channel.left.get(),
             Content::Made(_) => None,
         }
     }
@@ -170,7 +170,7 @@ impl Body {
     /// A body that arrives through the returned sender; `length` if the head announced it.
     pub(crate) fn arriving(length: Option<u64>) -> (Sender, Self) {
         let channel = Rc::new(Channel {
-            length,
+            left: Cell::new(length),
             pieces: RefCell::default(),
             end: RefCell::default(),
             reader: RefCell::default(),
@@ -235,7 +235,8 @@ impl fmt::Debug for Body {
 
 /// The way of an arriving body from the connection to whoever reads it, on one core.
 struct Channel {
-    length: Option<u64>,
+    /// How much is still to be read, if the head told.
+    left: Cell<Option<u64>>,
     pieces: RefCell<VecDeque<Bytes>>,
     end: RefCell<Option<Result<()>>>,
     reader: RefCell<Option<Waker>>,
@@ -248,6 +249,7 @@ struct Channel {
 impl Channel {
     fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
         if let Some(piece) = self.pieces.borrow_mut().pop_front() {
+            self.left.set(self.left.get().map(|left| left.saturating_sub(piece.len() as u64)));
             return Poll::Ready(Some(Ok(piece)));
         }
         if let Some(end) = &mut *self.end.borrow_mut() {

@@ -194,6 +194,7 @@ impl Core {
         if self.0.phase.get() < phase {
             self.0.phase.set(phase);
             self.0.tasks.wake_all();
+            self.ring().wake_foreign(&self.0.tasks);
         }
     }
 

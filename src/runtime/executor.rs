@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use super::core::Core;
+use super::core::{Core, Phase};
 use super::cores;
 use super::driver::drive;
 use super::mailbox::Mailbox;
@@ -102,12 +102,19 @@ async fn run(
     let mail = mailbox.take_receiver().ok_or_else(|| Error::new("a mailbox has two owners"))?;
     let mut ring = Ring::new(mailbox.ear()).map_err(|error| cannot_start(cpu).because(error))?;
     let parking = Parking::new(&mut ring).map_err(|error| cannot_start(cpu).because(error))?;
+    let all = Arc::clone(&mailboxes);
     let core = Core::new(id, cpu, Tasks::new(Arc::clone(&mailbox)), ring, mail, mailboxes);
     begin(&core)?;
     let _ = started.send(());
     drop(started);
     // Blocks the thread, on which nothing runs yet. If another core failed, this one ends too.
     let driven = if all_ready.recv().is_ok() { drive(&core, &parking).await } else { Ok(()) };
+    if driven.is_err() {
+        // A server of which a part is dead, and still gets its share of connections, is worse than none: the others
+        // drain, and whoever supervises the process starts it anew.
+        core.enter_phase(Phase::Stopped);
+        tell_all(&all, |core| core.enter_phase(Phase::Draining));
+    }
     // Connections and whatever else still runs end here; the ring then closes what they held.
     core.tasks().clear();
     driven.map_err(|error| Error::new(format!("the network ring of core {id} failed")).because(error))

@@ -54,6 +54,11 @@ impl Listener {
         Self { core: core.clone(), id: core.ring().add_acceptor(socket.into()), shared }
     }
 
+    /// Begins to listen, if the socket does not yet.
+    pub(crate) fn listen(&self) -> io::Result<()> {
+        Ok(rustix::net::listen(self.core.ring().listener(self.id), BACKLOG)?)
+    }
+
     /// The next connection.
     pub(crate) async fn accept(&self) -> io::Result<Accepted> {
         poll_fn(|cx| self.core.ring().poll_accept(self.id, self.core.tasks(), cx)).await.map(Accepted::new)
@@ -79,13 +84,16 @@ impl Listener {
     /// may have been told: so the queue is looked at until it is seen empty with no accept of ours waiting. The socket
     /// must stay as it is: its flags and filters are also those of the other process.
     async fn close_shared(self, mut each: impl FnMut(Accepted)) {
+        // Where connections keep coming, each of them wakes the other process, and there is no need to see the end.
+        let mut rounds = 0;
         loop {
             self.pause().await;
             let accepted = self.core.ring().take_accepted(self.id);
             for fd in accepted {
                 each(Accepted::new(fd));
             }
-            if !self.is_readable() {
+            rounds += 1;
+            if !self.is_readable() || rounds == MOST_RETRIES {
                 drop(self.core.ring().remove_acceptor(self.id));
                 return;
             }
@@ -151,6 +159,13 @@ impl Listener {
             })
             .await
         {
+            if timer.has_passed() {
+                // So many come that those after it are no longer waited for; this one is taken.
+                if let Ok(fd) = accepted {
+                    each(Accepted::new(fd));
+                }
+                return;
+            }
             match accepted {
                 Ok(fd) => each(Accepted::new(fd)),
                 // Out of descriptors, most likely: connections that end give some back.

@@ -22,13 +22,15 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{self as unix, UnixListener, UnixStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Descriptors in one message; the kernel takes up to 253 (`SCM_MAX_FD`).
 const BATCH: usize = 64;
 /// The byte that goes with a batch: whether it is the last.
 const MORE: u8 = b'+';
 const LAST: u8 = b'.';
+/// The last, and others than the one that sends it may have the sockets, too.
+const LAST_OF_MANY: u8 = b'!';
 /// How long a predecessor may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long to wait when the kernel has no descriptor for a successor.
@@ -39,6 +41,7 @@ pub(crate) struct Taken {
     /// Its listening sockets, as many as it had cores.
     pub(crate) sockets: Vec<Socket>,
     tie: Arc<UnixStream>,
+    has_others: bool,
 }
 
 /// Whether a server of this user offers its sockets of this address.
@@ -67,9 +70,17 @@ pub(crate) fn take_over(address: SocketAddr) -> io::Result<Option<Taken>> {
             return Err(io::Error::other("not all sockets arrived: too few files may be open"));
         }
         match (message.bytes, said) {
+            // Who leaves is asked in vain; who still answers could not hand over.
+            (0, _) if is_offered(address) => {
+                return Err(io::Error::other(
+                    "the server there could not hand its sockets over: see its log",
+                ));
+            }
             (0, _) => return Ok(None), // It leaves, and its port is free or about to be.
             (_, [MORE]) => {}
-            _ => return Ok(Some(Taken { sockets, tie: Arc::new(tie) })),
+            (_, [last]) => {
+                return Ok(Some(Taken { sockets, tie: Arc::new(tie), has_others: last == LAST_OF_MANY }));
+            }
         }
     }
 }
@@ -86,6 +97,8 @@ struct State {
     sockets: Option<Vec<OwnedFd>>,
     /// To everybody who was given them, and to who gave them.
     ties: Vec<Arc<UnixStream>>,
+    /// Whether somebody may have them to whom there is no tie, such as a successor's successor.
+    has_others: bool,
     /// Where successors ask.
     listener: Weak<UnixListener>,
 }
@@ -98,10 +111,12 @@ impl Shared {
         predecessor: Option<&Taken>,
     ) -> io::Result<Arc<Self>> {
         let sockets = sockets.iter().map(|socket| socket.as_fd().try_clone_to_owned());
+        let has_others = predecessor.is_some_and(|taken| taken.has_others);
         let predecessor = predecessor.map(|taken| Arc::clone(&taken.tie));
         let state = State {
             sockets: Some(sockets.collect::<io::Result<_>>()?),
             ties: predecessor.iter().cloned().collect(),
+            has_others,
             listener: Weak::new(),
         };
         Ok(Arc::new(Self { address, predecessor, state: Mutex::new(state) }))
@@ -121,7 +136,7 @@ impl Shared {
         for tie in &state.ties {
             let _ = shutdown(tie, Shutdown::Write);
         }
-        state.ties.iter().any(|tie| stays(tie))
+        state.has_others || state.ties.iter().any(|tie| stays(tie))
     }
 
     /// Gives the sockets to a successor. Whether there were any to give.
@@ -130,7 +145,8 @@ impl Shared {
     fn give(&self, successor: &Arc<UnixStream>) -> io::Result<bool> {
         let mut state = self.state();
         state.ties.retain(|tie| stays(tie));
-        let State { sockets: Some(sockets), ties, .. } = &mut *state else { return Ok(false) };
+        let State { sockets: Some(sockets), ties, has_others, .. } = &mut *state else { return Ok(false) };
+        let last = if *has_others || !ties.is_empty() { LAST_OF_MANY } else { LAST };
         // From the first message on it has some of them.
         ties.push(Arc::clone(successor));
         let mut batches = sockets.chunks(BATCH).peekable();
@@ -139,7 +155,7 @@ impl Shared {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BATCH))];
             let mut control = SendAncillaryBuffer::new(&mut space);
             control.push(SendAncillaryMessage::ScmRights(&batch));
-            let said = [if batches.peek().is_some() { MORE } else { LAST }];
+            let said = [if batches.peek().is_some() { MORE } else { last }];
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
             sendmsg(successor, &[IoSlice::new(&said)], &mut control, flags)?;
         }
@@ -164,7 +180,7 @@ impl Offer {
         if let Some(tie) = &shared.predecessor {
             tell_served(tie);
         }
-        let listener = Arc::new(UnixListener::bind_addr(&name(shared.address)?)?);
+        let listener = Arc::new(bind_name(&shared)?);
         shared.state().listener = Arc::downgrade(&listener);
         let offered = Arc::clone(&shared);
         let thread = thread::Builder::new().name("kiang-takeover".into());
@@ -189,6 +205,23 @@ impl Drop for Offer {
         }
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
+        }
+    }
+}
+
+/// Takes the name at which successors ask. A predecessor that leaves at this moment may need another to let it go.
+fn bind_name(shared: &Shared) -> io::Result<UnixListener> {
+    let until = Instant::now() + ANSWER;
+    loop {
+        match UnixListener::bind_addr(&name(shared.address)?) {
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse
+                    && shared.predecessor.is_some()
+                    && Instant::now() < until =>
+            {
+                thread::sleep(RETRY / 10);
+            }
+            bound => return bound,
         }
     }
 }
@@ -225,6 +258,7 @@ fn find_successor(listener: &UnixListener, shared: &Shared) -> Option<Arc<UnixSt
         }
         // No deadline: it has our sockets until it serves, or ends and leaves them to us.
         if (&*successor).read_exact(&mut [0]).is_ok() {
+            shared.state().has_others = true;
             log::info!("process {pid} has taken {} over", shared.address);
             return Some(successor);
         }

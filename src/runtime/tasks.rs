@@ -43,6 +43,7 @@ pub(crate) struct Tasks {
     next_generation: Cell<u32>,
     identity: u64,
     mailbox: Arc<Mailbox>,
+    is_closed: Cell<bool>,
     /// Wakers that are not ours, to be woken or dropped when nothing of the core is borrowed: they run code that
     /// we do not know.
     foreign_due: RefCell<Vec<Waker>>,
@@ -83,6 +84,7 @@ impl Tasks {
             next_generation: Cell::new(0),
             identity: IDENTITIES.fetch_add(1, Ordering::Relaxed),
             mailbox,
+            is_closed: Cell::new(false),
             foreign_due: RefCell::default(),
             foreign_done: RefCell::default(),
             sleeper: RefCell::default(),
@@ -91,8 +93,11 @@ impl Tasks {
         tasks
     }
 
-    /// Adds a task, ready to run.
+    /// Adds a task, ready to run; or drops it, if the tasks were cleared.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        if self.is_closed.get() {
+            return;
+        }
         let generation = self.next_generation.get();
         self.next_generation.set(generation.wrapping_add(1));
         let id = {
@@ -211,11 +216,15 @@ impl Tasks {
         }
     }
 
-    /// Drops every task.
+    /// Drops every task, and takes no more.
     pub(crate) fn clear(&self) {
         // Out of the borrow first: a future that is dropped may wake another.
+        self.is_closed.set(true);
         let slots = std::mem::take(&mut *self.slots.borrow_mut());
-        drop(slots);
+        for (_, slot) in slots {
+            // One that panics must not keep the others.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(slot)));
+        }
         self.settle_foreign();
         self.ready.borrow_mut().clear();
     }

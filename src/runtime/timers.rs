@@ -177,6 +177,11 @@ impl Timer {
         wheel(&self.core).borrow_mut().set(self.key, deadline.min(NEVER - 1));
     }
 
+    /// Whether the deadline has passed.
+    pub(crate) fn has_passed(&self) -> bool {
+        wheel(&self.core).borrow().entries[self.key as usize].fired
+    }
+
     /// Whether the deadline has passed; if not, the future polled with `cx` is woken when it does.
     pub(crate) fn poll_passed(&self, cx: &Context<'_>) -> bool {
         let mut wheel = wheel(&self.core).borrow_mut();

@@ -25,6 +25,9 @@ const TURN: Duration = Duration::from_millis(1);
 pub(super) async fn accept_until_drain(worker: &Rc<Worker>, listener: Listener) {
     let complaint = Complaint::default();
     let mut in_a_row = 0;
+    if let Err(error) = listener.listen() {
+        log::error!("core {} cannot listen: {error}", worker.core.id());
+    }
     while !worker.is_draining() {
         if in_a_row >= BURST {
             // Meanwhile newcomers wait in the kernel's queue, which is bounded, and not in descriptors of ours.
@@ -82,7 +85,6 @@ fn place(worker: &Rc<Worker>, accepted: Accepted) {
 
 /// Serves a connection that another core has handed over.
 pub(super) fn adopt(worker: &Rc<Worker>, accepted: Accepted, place: Place) {
-    worker.core.update_counts(|counts| counts.taken_over += 1);
     take_in(worker, accepted, Some(place));
 }
 

@@ -123,6 +123,7 @@ impl Worker {
                 counts.connections += 1;
                 // Else the core that accepted it has counted it.
                 counts.accepted += u64::from(place.is_none());
+                counts.taken_over += u64::from(place.is_some());
             });
             let place = place.or_else(|| Some(self.balance.as_ref()?.here(&self.core)));
             return Verdict::Admitted(Admission(Rc::clone(self), peer, place));

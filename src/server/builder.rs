@@ -266,7 +266,10 @@ fn sockets_for_each(
         let mut first = Some(first);
         while sockets.len() < cores {
             let socket = first.take().map_or_else(|| runtime::bind(address), Ok).map_err(cannot)?;
-            runtime::listen(&socket).map_err(cannot)?;
+            // Beside a predecessor's sockets only once the cores accept: from then on it gets its share.
+            if taken.is_none() {
+                runtime::listen(&socket).map_err(cannot)?;
+            }
             sockets.push(socket);
         }
         let shared = takeover.then(|| Shared::new(address, &sockets, taken.as_ref()));

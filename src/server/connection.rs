@@ -185,7 +185,9 @@ impl Connection {
                 self.lingers = true;
                 return Ok(None);
             }
-            self.skip_body().await?;
+            if !self.skip_body().await? {
+                return Ok(None);
+            }
         }
     }
 
@@ -234,7 +236,7 @@ impl Connection {
             if let Some(log) = &worker.access_log {
                 self.entry = log.begin(request);
             }
-            self.requests_left -= 1;
+            self.requests_left = self.requests_left.saturating_sub(1);
             request.set_body(match incoming {
                 Incoming::Nothing => None,
                 Incoming::Whole(bytes) => Some(Body::from(bytes)),
@@ -274,9 +276,13 @@ impl Connection {
 
     /// Writes the head of a response, and its body if that is short.
     fn respond(&mut self, response: &mut Response, id: &dyn Fn() -> RequestId) -> Rest {
+        let reads_on = self.incoming.as_ref().is_some_and(Sender::has_reader);
+        if !reads_on {
+            // Nobody can ask for it any more, though somebody may have.
+            self.incoming = None;
+        }
         let worker = self.worker();
         let keep_alive = !worker.is_draining() && !self.body_failed && self.requests_left > 0;
-        let reads_on = self.incoming.as_ref().is_some_and(Sender::has_reader);
         let preamble = worker.preamble();
         self.answered = true;
         self.waits_for = Wait::Nothing;
@@ -386,7 +392,11 @@ impl Connection {
     ) -> Poll<Result<Option<Result<Bytes, Error>>, Cut>> {
         loop {
             match catch_unwind(AssertUnwindSafe(|| body.poll_next(cx))) {
-                Ok(Poll::Ready(piece)) => return Poll::Ready(Ok(piece)),
+                Ok(Poll::Ready(piece)) => {
+                    // Whoever reads the request's body besides is served all the same.
+                    self.bring_body(cx);
+                    return Poll::Ready(Ok(piece));
+                }
                 Ok(Poll::Pending) => {}
                 Err(_) => return Poll::Ready(Err(Cut)),
             }
@@ -408,6 +418,7 @@ impl Connection {
         if self.out.is_empty() {
             return Ok(());
         }
+        self.body_can_wait();
         poll_fn(|cx| self.poll_flush(cx)).await
     }
 
@@ -426,6 +437,7 @@ impl Connection {
 
     /// Waits until the kernel has taken everything.
     async fn sent(&mut self) -> Result<(), Cut> {
+        self.body_can_wait();
         poll_fn(|cx| self.poll_sent(cx)).await
     }
 
@@ -489,7 +501,7 @@ impl Connection {
         };
         match (self.waits_for, wait) {
             // Neither is lengthened by an empty line, which begins no request.
-            (Wait::Idle | Wait::Drain, Wait::Idle) => return,
+            (Wait::Idle | Wait::Drain, Wait::Idle) | (Wait::Drain, Wait::FirstHead) => return,
             // A head's time runs from its first byte, and is not lengthened by the next.
             (Wait::Head | Wait::FirstHead, Wait::Head | Wait::FirstHead) => {}
             _ => self.timer.set(deadline),

@@ -92,8 +92,14 @@ impl Connection {
 
     /// Brings the next piece of the body to whoever waits for it. Whether there is news for the reader.
     pub(super) fn bring_body(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.incoming.as_ref().is_none_or(|reader| reader.poll_wanted(cx).is_pending()) {
-            return false;
+        match &self.incoming {
+            Some(reader) if !reader.has_reader() => {
+                // It may have asked for a piece before it went.
+                self.body_can_wait();
+                return false;
+            }
+            Some(reader) if reader.poll_wanted(cx).is_ready() => {}
+            _ => return false,
         }
         let news = loop {
             break match self.http.next_piece(&self.admission.0.limits) {
@@ -107,8 +113,7 @@ impl Connection {
                 },
             };
         };
-        self.end_wait(Wait::Body);
-        self.body_rate.stop(self.worker().core.now());
+        self.body_can_wait();
         match (news, &self.incoming) {
             (Ok(Some(piece)), Some(reader)) => reader.send(piece),
             (end, _) => {
@@ -120,6 +125,12 @@ impl Connection {
             }
         }
         true
+    }
+
+    /// The peer is not waited for meanwhile: neither its deadline nor its rate counts.
+    pub(super) fn body_can_wait(&mut self) {
+        self.end_wait(Wait::Body);
+        self.body_rate.stop(self.admission.0.core.now());
     }
 
     fn poll_more_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -149,10 +160,11 @@ impl Connection {
         }
     }
 
-    /// Reads what is left of a body that its handler did not want, to reach the next request.
-    pub(super) async fn skip_body(&mut self) -> Result<(), Cut> {
+    /// Reads what is left of a body that its handler did not want, to reach the next request. False if it does not
+    /// come: then there is none, and what was answered before is still to be sent.
+    pub(super) async fn skip_body(&mut self) -> Result<bool, Cut> {
         if self.http.body_is_read() {
-            return Ok(());
+            return Ok(true);
         }
         // One deadline for all of it, however it trickles.
         self.timer.set(self.worker().deadlines.body);
@@ -162,15 +174,18 @@ impl Connection {
                 Ok(Piece::Content(_) | Piece::End) => {}
                 Err(_) => return Err(Cut),
                 Ok(Piece::NeedMore) => {
-                    poll_fn(|cx| match self.poll_flush(cx) {
+                    let came = poll_fn(|cx| match self.poll_flush(cx) {
                         Poll::Ready(Err(cut)) => Poll::Ready(Err(cut)),
-                        _ => self.poll_more_body(cx).map_err(|_| Cut),
-                    })
-                    .await?;
+                        _ => self.poll_more_body(cx).map(|came| Ok(came.is_ok())),
+                    });
+                    if !came.await? {
+                        self.end_wait(Wait::Skip);
+                        return Ok(false);
+                    }
                 }
             }
         }
         self.end_wait(Wait::Skip);
-        Ok(())
+        Ok(true)
     }
 }

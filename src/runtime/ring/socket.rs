@@ -207,6 +207,15 @@ impl Ring {
         }
     }
 
+    /// Wakes the futures that wait for a socket inside a combinator, which waking their task need not poll again.
+    pub(crate) fn wake_foreign(&mut self, tasks: &Tasks) {
+        for (_, socket) in &mut self.sockets {
+            if matches!(socket.waiter, Waiter::Other(_)) {
+                tasks.notify(&mut socket.waiter);
+            }
+        }
+    }
+
     /// Arms what ended for want of buffers, now that there are some; but not what holds too much already.
     pub(super) fn revive_starved(&mut self) {
         for id in std::mem::take(&mut self.starved) {
