@@ -2,10 +2,10 @@
 
 mod support;
 
-use kiang::{AccessLog, App, Cores, Response, Server, StatusCode};
+use kiang::{AccessLog, App, Core, Cores, Response, Server, StatusCode};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use support::{Client, Embedded, file};
+use support::{Client, Embedded, file, ms};
 
 struct Counting;
 
@@ -44,7 +44,6 @@ fn allocations(client: &mut Client) -> u64 {
 
 #[test]
 fn a_keep_alive_request_to_a_plain_handler_allocates_nothing() {
-    // One after the other: beside each other, both cores would sleep more often, which does allocate.
     allocates_nothing(|server| server);
     let log = AccessLog::file(file("allocations.log", ""));
     allocates_nothing(|server| server.access_log(log));
@@ -54,7 +53,15 @@ fn a_keep_alive_request_to_a_plain_handler_allocates_nothing() {
 fn allocates_nothing(configure: impl FnOnce(Server) -> Server) {
     const ROUNDS: u64 = 200;
     let configure = |server: Server| configure(server.cores(Cores::count(1)));
-    let server = Embedded::start_with(configure, |_core| {
+    let server = Embedded::start_with(configure, |core: Core| {
+        // Something to do at each beat, so that the core never sleeps, however slow the machine and this client are: a
+        // sleep allocates, in glommio.
+        let awake = core.clone();
+        core.spawn(async move {
+            loop {
+                awake.sleep(ms(1)).await;
+            }
+        });
         App::new()
             .get("/plaintext", || "Hello, World!")
             .get("/headers", || Response::new(StatusCode::OK).header("x-a", "b").body("Hello"))
@@ -86,8 +93,7 @@ fn allocates_nothing(configure: impl FnOnce(Server) -> Server) {
     (0..ROUNDS).for_each(|_| round(&mut clients));
     let spent = allocations(&mut clients[0]) - before - between;
     let requests = ROUNDS * 8 * 19;
-    // What remains is not per request: the date, rendered once a second, and glommio's read of an eventfd each
-    // time the core has slept.
-    assert!(spent * 20 < requests, "{spent} allocations in {requests} requests");
+    // What remains is not per request: the date, rendered once a second, lines of the log handed over.
+    assert!(spent * 100 < requests, "{spent} allocations in {requests} requests");
     eprintln!("{spent} allocations in {requests} requests");
 }

@@ -8,6 +8,7 @@ use kiang::doctor::{Verdict, examine};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::thread;
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn serve(config: &Config) -> Result<ExitCode, Failure> {
@@ -22,7 +23,13 @@ pub(super) fn serve(config: &Config) -> Result<ExitCode, Failure> {
         .balance(config.balance)
         .limits(config.limits.clone())
         .deadlines(config.deadlines.clone())
-        .on_start(move |started| say(&banner::banner(app, started)));
+        .on_start(move |started| {
+            let banner = banner::banner(app, started);
+            // On a thread of its own: a stdout that nobody reads must not keep the process from its end.
+            if let Err(error) = thread::Builder::new().spawn(move || say(&banner)) {
+                log::warn!("there is no thread to print the banner: {error}");
+            }
+        });
     if let Some(access_log) = &config.access_log {
         server = server.access_log(access_log.clone());
     }
