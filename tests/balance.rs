@@ -154,18 +154,7 @@ fn a_drain_loses_no_connection_that_changes_cores() {
     for _ in 0..5 {
         let Some(server) = on_two_cores(&["--balance"]) else { return };
         server.connect().get("/plaintext");
-        server.signal(Signal::STOP);
-        let mut clients: Vec<_> = (0..100).map(|_| server.connect()).collect();
-        for client in &mut clients {
-            client.send(PLAINTEXT);
-        }
-        server.signal(Signal::TERM);
-        server.signal(Signal::CONT);
-        for client in &mut clients {
-            assert_eq!(client.response().text(), "Hello, World!");
-            client.closed();
-        }
-        assert_eq!(server.finished(PATIENCE).code, Some(0));
+        server.drains_answering(PLAINTEXT, |server| (0..100).map(|_| server.connect()).collect());
     }
 }
 

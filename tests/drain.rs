@@ -35,19 +35,7 @@ fn requests_that_wait_in_accept_queues_are_answered() {
     let server = Server::start(&[]);
     server.connect().get("/plaintext");
     // While the process is stopped the kernel goes on to complete connections and to take what they send.
-    server.signal(Signal::STOP);
-    let mut clients: Vec<_> = (0..100).map(|_| server.connect()).collect();
-    for client in &mut clients {
-        client.send(PLAINTEXT);
-    }
-    server.signal(Signal::TERM);
-    server.signal(Signal::CONT);
-    for client in &mut clients {
-        // Announced as the last one or not: the signal may reach a core after the request did.
-        assert_eq!(client.response().text(), "Hello, World!");
-        client.closed();
-    }
-    assert_eq!(server.finished(PATIENCE).code, Some(0));
+    server.drains_answering(PLAINTEXT, |server| (0..100).map(|_| server.connect()).collect());
 }
 
 #[test]
@@ -57,18 +45,7 @@ fn requests_that_wait_on_idle_connections_are_answered() {
     for client in &mut clients {
         assert_eq!(client.get("/plaintext").status, 200);
     }
-    server.signal(Signal::STOP);
-    for client in &mut clients {
-        client.send(PLAINTEXT);
-    }
-    server.signal(Signal::TERM);
-    server.signal(Signal::CONT);
-    for client in &mut clients {
-        // Announced as the last one or not: the signal may reach a core after the request did.
-        assert_eq!(client.response().text(), "Hello, World!");
-        client.closed();
-    }
-    assert_eq!(server.finished(PATIENCE).code, Some(0));
+    server.drains_answering(PLAINTEXT, |_| clients);
 }
 
 /// Closed-loop clients until the server refuses; what each saw is judged where it happens.

@@ -286,6 +286,13 @@ impl Config {
                 self.limits.target_bytes, self.limits.head_bytes
             ));
         }
+        if self.limits.trailer_bytes > Limits::MOST_TRAILER_BYTES {
+            return Err(format!(
+                "`max-trailers` is {} bytes, but at most {} are possible",
+                self.limits.trailer_bytes,
+                Limits::MOST_TRAILER_BYTES
+            ));
+        }
         if self.limits.headers > Limits::MOST_HEADERS {
             return Err(format!(
                 "`max-headers` is {}, but at most {} are possible",

@@ -193,6 +193,7 @@ fn what_contradicts_itself_is_refused() {
     assert!(refused("", "bind = []").contains("names no address"));
     assert!(refused("--max-head 64KiB", "").contains("at most 65535"));
     assert!(refused("--max-headers 129", "").contains("at most 128"));
+    assert!(refused("--max-trailers 65534", "").contains("at most 65533"));
     assert!(
         refused("--max-head 1KiB --max-target 2KiB", "").contains("`max-target` is 2048 bytes, more than")
     );

@@ -20,7 +20,7 @@ pub struct Limits {
     pub buffered_body_bytes: usize,
     /// The chunk extensions of one body together, in bytes; beyond it, 400. Default 4 KiB.
     pub chunk_extension_bytes: usize,
-    /// The trailer fields of one body, in bytes; beyond it, 431. At most 65,535. Default 8 KiB.
+    /// The trailer fields of one body, in bytes; beyond it, 431. At most 65,533. Default 8 KiB.
     pub trailer_bytes: usize,
     /// Requests answered on one connection; the last answer says `Connection: close`. Default: any number.
     pub requests: Option<u64>,
@@ -35,6 +35,8 @@ pub struct Limits {
 impl Limits {
     /// The most `head_bytes` may be: a head's parts are kept as 16-bit offsets.
     pub const MOST_HEAD_BYTES: usize = u16::MAX as usize;
+    /// The most `trailer_bytes` may be: the empty line at their end is kept with them, by 16-bit offsets as well.
+    pub const MOST_TRAILER_BYTES: usize = Self::MOST_HEAD_BYTES - 2;
     /// The most `headers` may be.
     pub const MOST_HEADERS: usize = 128;
 }

@@ -59,8 +59,8 @@ pub(crate) enum Phase {
 pub struct Counts {
     /// Connections open now.
     pub connections: u64,
-    /// Connections accepted since the start, those that were then handed over included, those that were turned away
-    /// not.
+    /// Connections accepted since the start, those that were then handed over included, whatever became of them there;
+    /// those that were turned away here not.
     pub accepted: u64,
     /// Connections turned away since the start because the core had all it may have.
     pub shed: u64,
@@ -124,7 +124,7 @@ impl Core {
     /// Asks every core the same question, this one included, and gathers the answers in the order of the cores.
     ///
     /// The question travels as a message. A core that has not answered within a second, because a handler
-    /// holds it, is left out.
+    /// holds it, is left out, and so is one for which a thousand questions wait already.
     pub async fn ask_all<T, F>(&self, question: F) -> Vec<T>
     where
         T: Send + 'static,
@@ -138,7 +138,7 @@ impl Core {
                 let (answer, answered) = futures_channel::oneshot::channel();
                 let question = question.clone();
                 // Nobody may be waiting any more; then the answer is not needed.
-                mailbox.post(move |core| drop(answer.send(question(core))));
+                mailbox.ask(move |core| drop(answer.send(question(core))));
                 answered
             })
             .collect();

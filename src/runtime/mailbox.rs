@@ -8,7 +8,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::core::Core;
@@ -17,9 +17,9 @@ pub(super) type Message = Box<dyn FnOnce(&Core) + Send>;
 
 /// One core's mailbox; anyone may post to it.
 ///
-/// Its bound is that of its writers: every task posts at most one wake-up at a time, every question of
-/// [`Core::ask_all`](super::Core::ask_all) one message for each core, and who hands over a connection does so only to a
-/// core that has fewer than itself, those on their way included.
+/// Its bound is that of its writers: every task posts at most one wake-up at a time, who hands over a connection does
+/// so only to a core that has fewer than itself, those on their way included, and [questions](Self::ask), of which anybody
+/// can have any number, are counted.
 pub(crate) struct Mailbox {
     sender: Sender<Message>,
     receiver: std::sync::Mutex<Option<Receiver<Message>>>,
@@ -27,7 +27,12 @@ pub(crate) struct Mailbox {
     bell: OwnedFd,
     /// Whether the bell was rung and not yet heard: one byte in the pipe serves many messages.
     rung: AtomicBool,
+    /// Questions that wait.
+    questions: AtomicUsize,
 }
+
+/// How many questions may wait for a core: one that a handler holds must not gather those of a minute.
+const MOST_QUESTIONS: usize = 1024;
 
 impl Mailbox {
     pub(crate) fn new() -> io::Result<Arc<Self>> {
@@ -39,6 +44,7 @@ impl Mailbox {
             ear,
             bell,
             rung: AtomicBool::new(false),
+            questions: AtomicUsize::new(0),
         }))
     }
 
@@ -48,6 +54,19 @@ impl Mailbox {
             // The pipe holds one byte at most, or two for a moment: this cannot block or fail.
             let _ = rustix::io::write(&self.bell, &[1]);
         }
+    }
+
+    /// The same for what may be asked without end: if too many wait already, it is dropped.
+    pub(crate) fn ask(self: &Arc<Self>, question: impl FnOnce(&Core) + Send + 'static) {
+        if self.questions.fetch_add(1, Ordering::Relaxed) >= MOST_QUESTIONS {
+            self.questions.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        let mailbox = Arc::clone(self);
+        self.post(move |core| {
+            mailbox.questions.fetch_sub(1, Ordering::Relaxed);
+            question(core);
+        });
     }
 
     /// The receiving end, for the core itself, once.
@@ -64,5 +83,21 @@ impl Mailbox {
     pub(crate) fn heard(&self) {
         // A swap, since the messages must be looked at after it: whoever posts from now on rings again.
         self.rung.swap(false, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_that_hears_nothing_gathers_so_many_questions_and_no_more() {
+        let mailbox = Mailbox::new().expect("a pipe");
+        let mail = mailbox.take_receiver().expect("the first to take it");
+        for _ in 0..3 * MOST_QUESTIONS {
+            mailbox.ask(|_| {});
+        }
+        mailbox.post(|_| {});
+        assert_eq!(mail.try_iter().count(), MOST_QUESTIONS + 1, "a wake-up comes through all the same");
     }
 }

@@ -291,12 +291,11 @@ fn check(limits: &Limits) -> Result<()> {
             Limits::MOST_HEAD_BYTES
         )));
     }
-    // The empty line at their end is kept with them.
-    if limits.trailer_bytes > Limits::MOST_HEAD_BYTES - 2 {
+    if limits.trailer_bytes > Limits::MOST_TRAILER_BYTES {
         return Err(Error::new(format!(
             "the limit on a body's trailers is {} bytes: at most {} are possible",
             limits.trailer_bytes,
-            Limits::MOST_HEAD_BYTES - 2
+            Limits::MOST_TRAILER_BYTES
         )));
     }
     if !(1..=Limits::MOST_HEADERS).contains(&limits.headers) {

@@ -174,6 +174,25 @@ impl Server {
         let _ = kill_process(pid, signal);
     }
 
+    /// Sends this on each of `clients` while the process stands still, and has it drain when it goes on: every request
+    /// is answered, every connection closed. What they connect meanwhile waits in the kernel's queues.
+    #[track_caller]
+    pub(crate) fn drains_answering(self, request: &str, clients: impl FnOnce(&Self) -> Vec<Client>) {
+        self.signal(Signal::STOP);
+        let mut clients = clients(&self);
+        for client in &mut clients {
+            client.send(request);
+        }
+        self.signal(Signal::TERM);
+        self.signal(Signal::CONT);
+        for client in &mut clients {
+            // Announced as the last one or not: the signal may reach a core after the request did.
+            assert_eq!(client.response().text(), "Hello, World!");
+            client.closed();
+        }
+        assert_eq!(self.finished(PATIENCE).code, Some(0));
+    }
+
     /// Waits for the end of the process, at most so long.
     #[track_caller]
     pub(crate) fn finished(mut self, patience: Duration) -> Finished {
