@@ -6,7 +6,8 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::task::{Context, Poll};
 
-use super::super::tasks::{Tasks, Waiter};
+use super::super::tasks::Tasks;
+use super::super::waiter::Waiter;
 use super::{Op, Ring};
 
 /// Which listening socket of a ring.
