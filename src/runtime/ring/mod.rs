@@ -2,8 +2,11 @@
 //!
 //! All of the crate's `unsafe` is in this folder. What makes it sound, in one place:
 //!
-//! * Every operation the kernel holds is counted, on its socket and on the ring. A socket's descriptor is closed
-//!   and its place used again only when its count is zero.
+//! * Every operation the kernel holds is counted, on its socket and on the ring: from the push of its entry to its last
+//!   completion. A socket's descriptor is closed and its place used again only when its count is zero.
+//! * Each operation has exactly one last completion, the one without `IORING_CQE_F_MORE`. A zero-copy send would have two,
+//!   and needs an `Op` of its own. The first try of a send has none if it succeeds, and is over when the kernel has taken
+//!   its entry; see [`Sending`](socket::Sending).
 //! * Memory the kernel reads or writes belongs to the ring while the operation lasts: what is sent lies in its
 //!   [`Socket`], what arrives in the [`Buffers`], the bell's bytes and the alarm's time in the ring itself.
 //!   Dropping a [`Stream`](super::Stream) early therefore frees nothing too soon.
@@ -82,7 +85,8 @@ struct Alarm {
     after: Box<types::Timespec>,
 }
 
-/// What a completion is about; the upper half of its user data. The lower half is the place in a slab.
+/// What a completion is about: the upper half of its user data. The lower half is the place in a slab, of which there are
+/// fewer than 2^32: a place needs a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 enum Op {

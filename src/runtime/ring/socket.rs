@@ -39,9 +39,10 @@ pub(super) struct Socket {
     receive: Receive,
     sending: Option<Sending>,
     send_error: Option<i32>,
-    /// Operations of this socket that the kernel still holds.
+    /// Operations of this socket that the kernel still holds: at most one receive, one send, one shutdown, and a
+    /// cancellation for each time the receive pauses and for the end, of which the kernel completes the one before first.
     operations: u8,
-    /// Nobody holds the stream any more.
+    /// The stream was dropped: the socket is closed as soon as the kernel holds nothing of it.
     abandoned: bool,
 }
 
@@ -50,8 +51,8 @@ pub(super) struct Socket {
 /// The first try does not wait for room (`MSG_DONTWAIT`), so it is over when the submitting `io_uring_enter` returns, and
 /// it completes only if it fell short (`IOSQE_CQE_SKIP_SUCCESS`). So an answer costs no completion, and a core that
 /// submits it and waits for the next request in one system call is not woken by its own send. What is left after a short
-/// try is sent by a second kind of send, which waits for room and completes.
-struct Sending {
+/// try is sent by a second kind of send, which waits for room and completes. Each completes at most once.
+pub(super) struct Sending {
     payload: Payload,
     /// How much of it the kernel has taken.
     sent: usize,
@@ -399,7 +400,9 @@ impl Ring {
     }
 
     fn push_for(&mut self, id: SocketId, entry: squeue::Entry, op: Op) {
-        self.socket(id).operations += 1;
+        // Checked also in release builds: a count that wrapped would free memory under the kernel.
+        let operations = &mut self.socket(id).operations;
+        *operations = operations.checked_add(1).expect("a socket has a handful of operations");
         self.push(entry, op, id.0);
     }
 
