@@ -3,7 +3,7 @@
 mod support;
 
 use kiang::{
-    App, Body, Bytes, Core, Cores, Error, FromRequest, Headers, Json, Limits, Method, Path, Peer, Query,
+    App, Body, Bytes, Core, Cores, Error, FromRequestParts, Headers, Json, Limits, Method, Path, Peer, Query,
 };
 use kiang::{Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -138,8 +138,8 @@ fn json_comes_in_and_goes_out_and_what_is_wrong_with_it_is_said() {
 #[test]
 fn a_handler_takes_what_its_arguments_say() {
     struct Token(String);
-    impl FromRequest for Token {
-        fn from_request(request: &mut Request) -> kiang::Result<Self> {
+    impl FromRequestParts for Token {
+        fn from_request_parts(request: &Request) -> kiang::Result<Self> {
             let token = request.headers().get_str("x-token");
             let missing = || Error::with_status(StatusCode::UNAUTHORIZED, "send an x-token");
             token.map(|token| Self(token.to_owned())).ok_or_else(missing)
