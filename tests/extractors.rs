@@ -7,7 +7,7 @@ mod support;
 use kiang::{
     App, Bytes, Cores, Error, FromRequest, FromRequestParts, Headers, Json, Limits, Method, Path, Peer,
 };
-use kiang::{OptionalFromRequestParts, Query, Request, StatusCode};
+use kiang::{OptionalFromRequestParts, Query, Request, RequestId, StatusCode, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use support::Embedded;
@@ -73,9 +73,12 @@ fn a_handler_takes_what_its_arguments_say() {
                        Path((a, b)): Path<(u8, String)>,
                        Query(query): Query<HashMap<String, u32>>,
                        headers: Headers,
+                       version: Version,
+                       id: RequestId,
                        body: Bytes| {
+                    let (ip, q, length) = (peer.ip(), query["q"], body.len());
                     let agent = headers.get_str("USER-AGENT").unwrap_or("none").to_owned();
-                    format!("{method} {} {a} {b} {} {agent} {}", peer.ip(), query["q"], body.len())
+                    format!("{method} {ip} {a} {b} {q} {agent} {version:?} {} {length}", id.len())
                 },
             )
             .get("/token", |Token(token): Token| token)
@@ -89,7 +92,7 @@ fn a_handler_takes_what_its_arguments_say() {
     let mut client = server.connect();
     let request =
         "PUT /all/7/x%2Fy?q=3 HTTP/1.1\r\nHost: x\r\nUser-Agent: test\r\nContent-Length: 2\r\n\r\nhi";
-    assert_eq!(client.send(request).response().text(), "PUT 127.0.0.1 7 x/y 3 test 2");
+    assert_eq!(client.send(request).response().text(), "PUT 127.0.0.1 7 x/y 3 test HTTP/1.1 32 2");
     let unfit = client.get("/all/300/x?q=3");
     assert_eq!((unfit.status, unfit.text()), (400, "the path: \"300\" is not a valid u8\n"));
     assert_eq!(client.get("/all/3/x?q=three").status, 400);

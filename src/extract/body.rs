@@ -10,8 +10,8 @@ use std::future::Future;
 
 /// A form in which an extractor can take the body: [`Body`], [`Bytes`], or a [`Result`] of either.
 ///
-/// The engine reads the body, so that no extractor can forget to wait for it. Nobody else implements this trait:
-/// its name is not public.
+/// The engine reads the body, so no extractor can forget to wait for the rest of the body. The trait is sealed: its
+/// name is not public.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no form in which an extractor can take the body",
     note = "`FromRequest::Body` is `Bytes` (all of it, in memory), `Body` (as it arrives), or a `Result` of either"
@@ -53,7 +53,7 @@ impl BodyForm for Bytes {
     }
 }
 
-/// What went wrong with reading the body is the extractor's to judge.
+/// An error of reading the body is a value here, for the extractor to judge.
 impl<B: BodyForm> BodyForm for Result<B> {
     fn at_once(request: &mut Request) -> Option<Result<Self>> {
         B::at_once(request).map(Ok)

@@ -31,7 +31,7 @@ impl<T: DeserializeOwned> FromRequest for Json<T> {
                 "the body must be JSON, with the header field Content-Type: application/json",
             ));
         }
-        // The parser unescapes in place, so it needs a copy of its own.
+        // The parser unescapes in place, so the parser needs a copy of the body.
         let mut text = body.to_vec();
         let bad = |reason: String| {
             Error::with_status(StatusCode::BAD_REQUEST, format!("the body's JSON: {reason}"))

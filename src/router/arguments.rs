@@ -5,9 +5,9 @@ use crate::extract::{BodyForm, FromRequest, FromRequestParts};
 use crate::http::request::Request;
 use std::future::Future;
 
-/// The arguments of a handler, as a tuple. `L` tells the kinds of the last one apart.
+/// The arguments of a handler, as a tuple. `L` is the kind of the last argument.
 ///
-/// The two steps are apart so that all of a request's head is judged before any of its body is waited for.
+/// Extraction has two steps: the head of a request is judged before any of the body is waited for.
 #[doc(hidden)]
 pub trait Arguments<L>: Sized + 'static {
     /// All arguments but the last.
@@ -18,11 +18,11 @@ pub trait Arguments<L>: Sized + 'static {
     /// Extracts all arguments but the last, from left to right.
     fn parts(request: &Request) -> Result<Self::Parts>;
 
-    /// All arguments.
+    /// Puts all arguments together.
     fn join(parts: Self::Parts, last: Self::Last) -> Self;
 }
 
-/// Can be the last argument of a handler. `L` tells the kinds apart: [`OfParts`], [`OfBody`], [`Whole`].
+/// Can be the last argument of a handler. `L` is the kind of the argument: [`OfParts`], [`OfBody`] or [`Whole`].
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a handler: it is no extractor",

@@ -70,7 +70,7 @@ pub trait Handler<M>: 'static {
     fn handle(this: &Rc<Self>, request: &mut Request) -> Answer;
 }
 
-/// A handler of any kind, its type forgotten.
+/// A handler whose type is erased.
 pub(super) type Endpoint = Box<dyn Fn(&mut Request) -> Answer>;
 
 pub(super) fn endpoint<M, H: Handler<M>>(handler: H) -> Endpoint {
@@ -78,8 +78,8 @@ pub(super) fn endpoint<M, H: Handler<M>>(handler: H) -> Endpoint {
     Box::new(move |request| H::handle(&handler, request))
 }
 
-/// The only implementation, so that the compiler names the argument that is no extractor. With an implementation for
-/// each number of arguments, the compiler could say only that none of them fits.
+/// The only implementation of [`Handler`]: so the compiler names the argument that is no extractor. Given one
+/// implementation for each number of arguments, the compiler would say only that none of the implementations fits.
 impl<F, K, L> Handler<(K, L)> for F
 where
     F: Function<K>,
@@ -106,22 +106,24 @@ where
     }
 }
 
-/// A function or closure of up to eight arguments whose result turns into a response. `K` tells its kind, and the
-/// types of its result and its arguments.
+/// A function or closure of up to eight arguments whose result turns into a response. `K` holds the kind, plain or
+/// `async`, and the types of the result and the arguments.
 #[doc(hidden)]
 pub trait Function<K>: 'static {
     /// The arguments, as a tuple.
     type Arguments: 'static;
 
-    /// Answers at once if the function is plain.
+    /// Calls the function. A plain one answers at once.
     fn call(this: &Rc<Self>, arguments: Self::Arguments) -> Answer;
 
-    /// Answers within a future that is there already.
+    /// Calls the function from within a future, so that an `async` one needs no allocation for its own.
     fn respond(this: Rc<Self>, arguments: Self::Arguments) -> impl Future<Output = Response>;
 }
 
+/// Marks a plain function.
 #[doc(hidden)]
 pub struct Plain;
+/// Marks an `async` function.
 #[doc(hidden)]
 pub struct Async;
 
