@@ -18,7 +18,8 @@ pub mod logging;
 
 pub use self::bytes::Bytes;
 pub use self::error::{Error, Result};
-pub use self::extract::{FromRequest, Json, Path, Peer, Query};
+pub use self::extract::{FromRequest, FromRequestParts, Json, Path, Peer, Query};
+pub use self::extract::{OptionalFromRequest, OptionalFromRequestParts};
 pub use self::http::body::{Body, Trailers};
 pub use self::http::headers::Headers;
 pub use self::http::limits::Limits;
