@@ -5,8 +5,9 @@
 //! * Every operation the kernel holds is counted, on its socket and on the ring. A socket's descriptor is closed
 //!   and its place used again only when its count is zero.
 //! * Memory the kernel reads or writes belongs to the ring while the operation lasts: what is sent lies in its
-//!   [`Socket`], what arrives in the [`Buffers`], the bell's bytes and the alarm's time in the ring itself.
-//!   Dropping a [`Stream`](super::Stream) early therefore frees nothing too soon.
+//!   [`Socket`], what arrives in the [`Buffers`], the bell's bytes and the alarm's time in the ring itself. Paths
+//!   and buffers of file operations lie in their job ([`Files`]). Dropping a [`Stream`](super::Stream) or a future
+//!   early therefore frees nothing too soon.
 //! * When the ring is dropped it cancels what is left and waits for the last completion; should the kernel not
 //!   come to an end, the memory is leaked, never freed under an operation.
 
@@ -14,6 +15,7 @@
 
 mod accept;
 mod buffers;
+mod files;
 mod parking;
 mod socket;
 
@@ -26,10 +28,12 @@ use std::time::Duration;
 
 use self::accept::Acceptor;
 use self::buffers::Buffers;
+use self::files::Files;
 use self::socket::Socket;
 use super::tasks::Tasks;
 
 pub(super) use self::accept::AcceptorId;
+pub(super) use self::files::{FileId, Finished, JobId, SyncKind, Work, Write};
 pub(super) use self::parking::Parking;
 pub(crate) use self::socket::Payload;
 pub(super) use self::socket::SocketId;
@@ -47,6 +51,7 @@ pub(crate) struct Ring {
     buffers: Buffers,
     sockets: Slab<Socket>,
     acceptors: Slab<Acceptor>,
+    files: Files,
     /// Entries that found the submission queue full.
     backlog: VecDeque<squeue::Entry>,
     /// Sockets whose receive ended for want of buffers.
@@ -87,10 +92,14 @@ enum Op {
     Bell,
     Alarm,
     AlarmUpdate,
+    File,
+    FileSync,
+    FileCancel,
+    FileClose,
 }
 
 impl Op {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 15] = [
         Self::Receive,
         Self::Send,
         Self::Shutdown,
@@ -102,6 +111,10 @@ impl Op {
         Self::Bell,
         Self::Alarm,
         Self::AlarmUpdate,
+        Self::File,
+        Self::FileSync,
+        Self::FileCancel,
+        Self::FileClose,
     ];
 
     fn data(self, place: u32) -> u64 {
@@ -128,6 +141,7 @@ impl Ring {
             buffers,
             sockets: Slab::new(),
             acceptors: Slab::new(),
+            files: Files::default(),
             backlog: VecDeque::new(),
             starved: Vec::new(),
             spares: Vec::new(),
@@ -255,6 +269,9 @@ impl Ring {
             // SAFETY: the entries are sound (see `push`), and there is no argument.
             let entered =
                 unsafe { self.uring.submitter().enter::<libc::sigset_t>(submissions, wait, GETEVENTS, None) };
+            if entered.as_ref().is_ok_and(|taken| *taken < submissions as usize) {
+                self.files.doubt_links();
+            }
             match entered.map_err(|error| (error.raw_os_error(), error)) {
                 Ok(_) if more => {}
                 // A signal came; completions must be taken first; memory is short for the moment: what was not
@@ -289,6 +306,9 @@ impl Ring {
                 Op::Alarm => (self.alarm.armed, self.alarm.rang) = (false, true),
                 // If it failed it came too late: the alarm itself has come.
                 Op::AlarmUpdate => {}
+                Op::File | Op::FileSync | Op::FileCancel | Op::FileClose => {
+                    self.file_completed(op, place, done.result(), tasks);
+                }
             }
         }
     }
@@ -305,7 +325,8 @@ impl Ring {
             let mut taken = 0;
             while let Some(done) = self.uring.completion().next() {
                 taken += 1;
-                let (op, _) = Op::of(done.user_data());
+                let (op, place) = Op::of(done.user_data());
+                self.files.completed_at_end(op, place, done.result());
                 if op == Op::Accept && done.result() >= 0 {
                     // SAFETY: the kernel has just given us this descriptor; nobody else knows it.
                     drop(unsafe {
@@ -332,6 +353,7 @@ impl Drop for Ring {
                 self.operations
             );
             std::mem::forget(std::mem::take(&mut self.sockets));
+            std::mem::forget(std::mem::take(&mut self.files));
             std::mem::forget(std::mem::take(&mut self.bell_bytes));
             std::mem::forget(std::mem::replace(&mut self.alarm.after, Box::new(types::Timespec::new())));
             self.buffers.leak();
