@@ -5,6 +5,8 @@
 //! job owns all memory that those may touch, and keeps the files open that they work on; it lasts until the last of
 //! them has completed, whether or not its caller still waits.
 
+#[cfg(test)]
+mod tests;
 mod work;
 mod write;
 

@@ -73,3 +73,68 @@ impl Write {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: i32 = 10;
+    const PART: i32 = 4;
+    const FULL: i32 = -libc::ENOSPC;
+    const INTERRUPTED: i32 = -libc::EINTR;
+    const CANCELLED: i32 = -libc::ECANCELED;
+
+    /// What follows from these completions of a write of ten bytes: "again" with what is left, "ok", or the error.
+    fn after(sync: bool, completions: &[(Option<i32>, Option<i32>, bool)]) -> String {
+        let sync = sync.then_some(SyncKind::Data);
+        let mut write = Write::new(FileId(0), 100, Bytes::from("0123456789"), sync);
+        let mut last = String::new();
+        for &(result, sync, linked) in completions {
+            assert!(!last.starts_with("ok"), "it had ended");
+            last = match write.step(result, sync, linked) {
+                Step::Again => {
+                    let (write, sync) = write.entries(types::Fd(0));
+                    format!("again{}{}", write.map_or("", |_| " write"), sync.map_or("", |_| " sync"))
+                }
+                Step::Done(Ok(_)) => "ok".into(),
+                Step::Done(Err(error)) => format!("{:?}", error.kind()),
+                Step::Opened(_) => unreachable!("nothing is opened"),
+            };
+        }
+        last
+    }
+
+    #[test]
+    fn a_write_goes_on_until_all_is_written() {
+        let after = |results: &[i32]| {
+            let completions: Vec<_> = results.iter().map(|result| (Some(*result), None, false)).collect();
+            super::tests::after(false, &completions)
+        };
+        assert_eq!(after(&[ALL]), "ok");
+        assert_eq!(after(&[PART]), "again write");
+        assert_eq!(after(&[PART, ALL - PART]), "ok");
+        assert_eq!(after(&[PART, INTERRUPTED, ALL - PART]), "ok");
+        assert_eq!(after(&[PART, FULL]), "StorageFull");
+        assert_eq!(after(&[PART, 0]), "WriteZero");
+    }
+
+    #[test]
+    fn a_sync_counts_only_behind_the_last_byte() {
+        // In one chain.
+        assert_eq!(after(true, &[(Some(ALL), Some(0), true)]), "ok");
+        // A write that comes out short breaks the chain; and if it did not, the sync would not count.
+        assert_eq!(after(true, &[(Some(PART), Some(CANCELLED), true)]), "again write sync");
+        assert_eq!(after(true, &[(Some(PART), Some(0), true)]), "again write sync");
+        let short = (Some(PART), Some(CANCELLED), true);
+        assert_eq!(after(true, &[short, (Some(ALL - PART), Some(0), true)]), "ok");
+        assert_eq!(after(true, &[short, (Some(FULL), Some(CANCELLED), true)]), "StorageFull");
+        assert_eq!(after(true, &[short, (Some(0), Some(CANCELLED), true)]), "WriteZero");
+        // Without a chain, or with one that may have been cut, the two ran in any order.
+        assert_eq!(after(true, &[(Some(ALL), Some(0), false)]), "again sync");
+        assert_eq!(after(true, &[(Some(ALL), None, false)]), "again sync");
+        assert_eq!(after(true, &[(Some(ALL), None, false), (None, Some(0), false)]), "ok");
+        // Cancelled though the write was whole: it is tried alone, and once.
+        assert_eq!(after(true, &[(Some(ALL), Some(CANCELLED), true)]), "again sync");
+        assert_ne!(after(true, &[(Some(ALL), None, false), (None, Some(CANCELLED), false)]), "ok");
+    }
+}
