@@ -120,8 +120,8 @@ async fn compare(files: &Rc<Files>, options: &Options, what: What, depth: u64) {
     for (way, costs) in options.ways.iter().zip(&costs) {
         let [_, cpu, _] = quartiles(costs.iter().map(|cost| cost.cpu));
         let [_, wall, _] = quartiles(costs.iter().map(|cost| cost.wall));
-        print!("{label:13}  {depth:5}  {:5}  {cpu:9.2}   {wall:10.2}", format!("{way:?}").to_lowercase());
-        println!();
+        let way = format!("{way:?}").to_lowercase();
+        println!("{label:13}  {depth:5}  {way:5}  {cpu:9.2}   {wall:10.2}");
     }
     if let [ring, pool] = &costs[..] {
         let ratios = ring.iter().zip(pool).map(|(ring, pool)| ring.cpu / pool.cpu);
@@ -143,7 +143,9 @@ async fn slice(files: &Rc<Files>, what: What, way: Way, depth: u64, operations: 
                 buffer = files.operate(what, way, number, buffer).await;
             }
             left.set(left.get() - 1);
-            if let Some(waker) = waiting.take().filter(|_| left.get() == 0) {
+            if left.get() == 0
+                && let Some(waker) = waiting.take()
+            {
                 waker.wake();
             }
         });

@@ -103,7 +103,7 @@ impl OpenOptions {
         Ok(access | creation | if self.truncate { libc::O_TRUNC } else { 0 })
     }
 
-    /// `openat2(2)` takes a mode only with O_CREAT.
+    /// `openat2(2)` takes a mode only with `O_CREAT`.
     pub(super) fn creation_mode(&self) -> u32 {
         if self.create || self.create_new { self.mode } else { 0 }
     }

@@ -160,7 +160,7 @@ impl Ring {
         }
         let job = self.files.jobs.remove(id.0 as usize);
         if let Stage::Done(result) = job.stage {
-            return self.discard(result);
+            return self.discard(&result);
         }
         if let Some(file) = job.work.synced() {
             if matches!(job.stage, Stage::Behind) {
@@ -241,7 +241,7 @@ impl Ring {
         let work = std::mem::replace(&mut job.work, Work::Nothing);
         if job.abandoned {
             self.files.jobs.remove(id.0 as usize);
-            self.discard(result);
+            self.discard(&result);
         } else {
             job.stage = Stage::Done(result);
             tasks.notify(&mut job.waiter);
@@ -354,9 +354,9 @@ impl Ring {
     }
 
     /// Drops a result that no caller takes; what was opened is closed.
-    fn discard(&mut self, result: io::Result<Finished>) {
+    fn discard(&mut self, result: &io::Result<Finished>) {
         if let Ok(Finished::Opened(file)) = result {
-            self.release_file(file);
+            self.release_file(*file);
         }
     }
 

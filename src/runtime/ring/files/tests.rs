@@ -73,7 +73,7 @@ impl Bench {
     }
 
     /// Gives the file up, after which nothing may be left.
-    fn is_empty_without(mut self, file: FileId) {
+    fn ends_empty_without(mut self, file: FileId) {
         self.ring.release_file(file);
         self.settle();
         let files = &self.ring.files;
@@ -118,7 +118,7 @@ fn what_goes_beyond_the_bound_waits_and_runs_in_its_order() {
     for job in jobs.iter().filter(|job| **job != jobs[MOST_RUNNING]) {
         assert!(matches!(bench.wait(*job), Ok(Finished::Read(bytes)) if bytes == b"x"));
     }
-    bench.is_empty_without(file);
+    bench.ends_empty_without(file);
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn what_an_abandoned_open_gets_is_closed() {
     bench.abandon(waiting);
     let not_begun = open(&mut bench);
     bench.abandon(not_begun);
-    bench.is_empty_without(kept);
+    bench.ends_empty_without(kept);
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn syncs_of_a_file_take_turns_and_after_a_failure_there_is_none() {
     }
     let plain = bench.write(file, "plain", None);
     assert!(bench.wait(plain).is_ok());
-    bench.is_empty_without(file);
+    bench.ends_empty_without(file);
 }
 
 #[test]
@@ -186,10 +186,12 @@ fn a_turn_to_sync_that_is_given_up_goes_to_the_next() {
     assert!(matches!(bench.ring.job(second).stage, Stage::Behind));
     bench.abandon(first);
     assert!(matches!(bench.ring.job(second).stage, Stage::Queued(_)));
-    reads.into_iter().for_each(|job| bench.abandon(job));
+    for job in reads {
+        bench.abandon(job);
+    }
     bench.wait(second).expect("a disk with room");
     bench.ring.release_file(pipe);
-    bench.is_empty_without(file);
+    bench.ends_empty_without(file);
 }
 
 #[test]
@@ -220,7 +222,7 @@ fn a_chain_that_does_not_fit_is_no_chain_and_ends_as_well() {
     let alone = bench.write(file, "alone", Some(SyncKind::All));
     assert!(!bench.ring.job(alone).linked);
     bench.wait(alone).expect("a disk with room");
-    bench.is_empty_without(file);
+    bench.ends_empty_without(file);
 }
 
 #[test]
