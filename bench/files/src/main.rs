@@ -196,7 +196,7 @@ impl Files {
     }
 }
 
-/// Of the whole process: the core's thread, those of the pool, and the kernel's workers for the ring.
+/// CPU time of the whole process: the core's thread, those of the pool, and the kernel's workers for the ring.
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))

@@ -80,7 +80,7 @@ impl Dir {
     /// Makes a directory, with the permissions 0o777 without those in the process's `umask(2)`.
     ///
     /// # Errors
-    /// Of kind `AlreadyExists` if there is anything of that name.
+    /// The kind is `AlreadyExists` if there is anything of that name.
     pub async fn create_dir(&self, path: impl AsRef<Path>) -> io::Result<()> {
         let path = path.as_ref();
         let entry = self.entry(path).await.map_err(|error| self.cannot("make the directory", path, error))?;

@@ -96,7 +96,7 @@ impl File {
     /// reads as zeros. Later writes there cannot fail for want of space, and their syncs need not write a new length.
     ///
     /// # Errors
-    /// Of kind `Unsupported` where the file system cannot; `InvalidInput` for no length.
+    /// The kind is `Unsupported` where the file system cannot, and `InvalidInput` for a length of 0.
     pub async fn allocate(&self, offset: u64, length: u64) -> io::Result<()> {
         self.fallocate("allocate", 0, offset, length).await
     }

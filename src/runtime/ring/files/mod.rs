@@ -323,8 +323,9 @@ impl Ring {
         }
     }
 
-    /// Has the kernel begin the second operation when the first has succeeded in full (`IOSQE_IO_LINK`). A chain ends
-    /// where a submission ends, so this is only possible where both fit into the queue. Whether they did.
+    /// Pushes a chain: the kernel begins the second operation when the first has succeeded in full (`IOSQE_IO_LINK`).
+    /// A chain ends where a submission ends, so both must fit into the queue. False, and nothing pushed, if they do
+    /// not.
     fn push_linked(&mut self, first: squeue::Entry, second: squeue::Entry, place: u32) -> bool {
         if !self.backlog.is_empty() {
             return false;

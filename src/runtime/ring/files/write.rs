@@ -68,7 +68,7 @@ impl Write {
             (_, Some(error @ ..0)) if write.is_none() => {
                 Step::Done(Err(io::Error::from_raw_os_error(-error)))
             }
-            // It has not run, or perhaps before the last byte was written.
+            // The sync has not run, or perhaps before the last byte was written.
             _ => Step::Again,
         }
     }
