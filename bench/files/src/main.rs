@@ -23,15 +23,15 @@ const USAGE: &str = "usage: bench-files [option]...
   --depth N      operations under way at a time                (1 and 32)
   --operations N in a slice                                    (2000; a tenth with a sync)
   --rounds N     slices of each                                (11)";
-const LENGTH: u64 = 16 << 20;
+const LENGTH: u32 = 16 << 20;
 
 #[derive(Clone)]
 struct Options {
     dir: PathBuf,
     what: Vec<What>,
     ways: Vec<Way>,
-    depths: Vec<u64>,
-    operations: u64,
+    depths: Vec<u32>,
+    operations: u32,
     rounds: usize,
 }
 
@@ -68,7 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let server = Server::bind("127.0.0.1:0")?.signals(false).cores(Cores::count(1));
     let handle = server.handle();
     let name = path.clone();
-    let served = server.run(move |core| {
+    let ended = server.run(move |core| {
         let (options, path, handle) = (options.clone(), name.clone(), handle.clone());
         core.clone().spawn(async move {
             if let Err(error) = measure(core, &options, path).await {
@@ -79,7 +79,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         App::new()
     });
     std::fs::remove_file(path)?;
-    Ok(served?)
+    Ok(ended?)
 }
 
 async fn measure(core: Core, options: &Options, path: PathBuf) -> Result<(), Box<dyn Error>> {
@@ -100,7 +100,7 @@ async fn measure(core: Core, options: &Options, path: PathBuf) -> Result<(), Box
     Ok(())
 }
 
-async fn compare(files: &Rc<Files>, options: &Options, what: What, depth: u64) {
+async fn compare(files: &Rc<Files>, options: &Options, what: What, depth: u32) {
     let operations = if what == What::WriteAndSync { options.operations / 10 } else { options.operations };
     let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); options.ways.len()];
     // The first round is not counted.
@@ -131,7 +131,7 @@ async fn compare(files: &Rc<Files>, options: &Options, what: What, depth: u64) {
 }
 
 /// So many operations, `depth` of them at a time.
-async fn slice(files: &Rc<Files>, what: What, way: Way, depth: u64, operations: u64) -> Cost {
+async fn slice(files: &Rc<Files>, what: What, way: Way, depth: u32, operations: u32) -> Cost {
     let left = Rc::new(Cell::new(depth));
     let waiting: Rc<RefCell<Option<Waker>>> = Rc::default();
     let (cpu, wall) = (cpu_time(), Instant::now());
@@ -155,23 +155,25 @@ async fn slice(files: &Rc<Files>, what: What, way: Way, depth: u64, operations: 
         if left.get() == 0 { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
-    let each = |time: Duration| time.as_secs_f64() * 1e6 / operations as f64;
-    Cost { cpu: each(cpu_time() - cpu), wall: each(wall.elapsed()) }
+    let each = |time: Duration| time.as_secs_f64() * 1e6 / f64::from(operations);
+    Cost { cpu: each(cpu_time().saturating_sub(cpu)), wall: each(wall.elapsed()) }
 }
 
 impl Files {
-    async fn operate(&self, what: What, way: Way, number: u64, mut buffer: Vec<u8>) -> Vec<u8> {
+    async fn operate(&self, what: What, way: Way, number: u32, mut buffer: Vec<u8>) -> Vec<u8> {
         static PAGE: [u8; 4096] = [b'y'; 4096];
         buffer.clear();
         // A prime number of pages, so that neighbours in time are none in the file.
-        let at = |length: u64| number * 4096 * 257 % (LENGTH - length) / 4096 * 4096;
+        let at = |length: usize| {
+            u64::from(number) * 257 % (u64::from(LENGTH) - length as u64).div_ceil(4096) * 4096
+        };
         match (what, way) {
             (What::Read(length), Way::Ring) => {
-                let offset = at(length as u64);
+                let offset = at(length);
                 self.ring.read_into(offset, length, buffer).await.expect("the file is there")
             }
             (What::Read(length), Way::Pool) => {
-                let (offset, file) = (at(length as u64), Arc::clone(&self.pool));
+                let (offset, file) = (at(length), Arc::clone(&self.pool));
                 let read = self.core.blocking(move || {
                     buffer.resize(length, 0);
                     file.read_exact_at(&mut buffer, offset).map(|()| buffer)
