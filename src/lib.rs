@@ -29,6 +29,7 @@ pub use self::http::respond::IntoResponse;
 pub use self::http::response::Response;
 pub use self::http::upgrade::Upgraded;
 pub use self::router::{App, Handler};
+pub use self::runtime::files as fs;
 pub use self::runtime::{Beat, Core, Cores, Counts};
 pub use self::server::{AccessLog, Answer, Deadlines, Handle, Server, Service, Started};
 pub use ::http::{Method, StatusCode, Version};

@@ -10,6 +10,7 @@ mod core;
 mod cores;
 mod driver;
 mod executor;
+pub mod files;
 mod listener;
 mod loads;
 mod mailbox;

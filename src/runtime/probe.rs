@@ -133,23 +133,29 @@ impl std::error::Error for ProbeError {}
 const CALLS: &str = "io_uring_setup, io_uring_enter and io_uring_register";
 
 /// The operations that the network ring and glommio submit.
-const NEEDED: [(u8, &str); 17] = [
+const NEEDED: [(u8, &str); 23] = [
     (opcode::Accept::CODE, "ACCEPT"),
     (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),
     (opcode::Close::CODE, "CLOSE"),
     (opcode::Connect::CODE, "CONNECT"),
+    (opcode::Fallocate::CODE, "FALLOCATE"),
     (opcode::Fsync::CODE, "FSYNC"),
+    (opcode::MkDirAt::CODE, "MKDIRAT"),
     (opcode::Nop::CODE, "NOP"),
     (opcode::OpenAt::CODE, "OPENAT"),
+    (opcode::OpenAt2::CODE, "OPENAT2"),
     (opcode::PollAdd::CODE, "POLL_ADD"),
     (opcode::Read::CODE, "READ"),
     (opcode::Recv::CODE, "RECV"),
+    (opcode::RenameAt::CODE, "RENAMEAT"),
     (opcode::Send::CODE, "SEND"),
     (opcode::SendMsg::CODE, "SENDMSG"),
     (opcode::Shutdown::CODE, "SHUTDOWN"),
     (opcode::Socket::CODE, "SOCKET"),
+    (opcode::Statx::CODE, "STATX"),
     (opcode::Timeout::CODE, "TIMEOUT"),
     (opcode::TimeoutRemove::CODE, "TIMEOUT_REMOVE"),
+    (opcode::UnlinkAt::CODE, "UNLINKAT"),
     (opcode::Write::CODE, "WRITE"),
 ];
 

@@ -8,8 +8,9 @@
 //!   and needs an `Op` of its own. The first try of a send has none if it succeeds, and is over when the kernel has taken
 //!   its entry; see [`Sending`](socket::Sending).
 //! * Memory the kernel reads or writes belongs to the ring while the operation lasts: what is sent lies in its
-//!   [`Socket`], what arrives in the [`Buffers`], the bell's bytes and the alarm's time in the ring itself.
-//!   Dropping a [`Stream`](super::Stream) early therefore frees nothing too soon.
+//!   [`Socket`], what arrives in the [`Buffers`], the bell's bytes and the alarm's time in the ring itself. Paths
+//!   and buffers of file operations lie in their job ([`Files`]). Dropping a [`Stream`](super::Stream) or a future
+//!   early therefore frees nothing too soon.
 //! * When the ring is dropped it cancels what is left and waits for the last completion; should the kernel not
 //!   come to an end, the memory is leaked, never freed under an operation.
 
@@ -17,6 +18,7 @@
 
 mod accept;
 mod buffers;
+mod files;
 mod kernel;
 mod parking;
 mod socket;
@@ -30,11 +32,13 @@ use std::time::Duration;
 
 use self::accept::Acceptor;
 use self::buffers::Buffers;
-use self::kernel::Kernel;
+use self::files::Files;
+use self::kernel::{Entered, Kernel};
 use self::socket::Socket;
 use super::tasks::Tasks;
 
 pub(super) use self::accept::AcceptorId;
+pub(super) use self::files::{FileId, Finished, JobId, SyncKind, Work, Write};
 pub(super) use self::parking::Parking;
 pub(crate) use self::socket::Payload;
 pub(super) use self::socket::SocketId;
@@ -48,6 +52,7 @@ pub(crate) struct Ring {
     buffers: Buffers,
     sockets: Slab<Socket>,
     acceptors: Slab<Acceptor>,
+    files: Files,
     /// Entries that found the submission queue full.
     backlog: VecDeque<squeue::Entry>,
     /// Sockets whose receive ended for want of buffers.
@@ -101,10 +106,14 @@ enum Op {
     Bell,
     Alarm,
     AlarmUpdate,
+    File,
+    FileSync,
+    FileCancel,
+    FileClose,
 }
 
 impl Op {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 15] = [
         Self::Receive,
         Self::Send,
         Self::Shutdown,
@@ -116,6 +125,10 @@ impl Op {
         Self::Bell,
         Self::Alarm,
         Self::AlarmUpdate,
+        Self::File,
+        Self::FileSync,
+        Self::FileCancel,
+        Self::FileClose,
     ];
 
     fn data(self, place: u32) -> u64 {
@@ -138,6 +151,7 @@ impl Ring {
             buffers,
             sockets: Slab::new(),
             acceptors: Slab::new(),
+            files: Files::default(),
             backlog: VecDeque::new(),
             starved: Vec::new(),
             unsettled: Vec::new(),
@@ -269,7 +283,11 @@ impl Ring {
                 self.backlog.pop_front();
             }
             let more = !self.backlog.is_empty();
-            if !self.kernel.enter(wait && !more)? || !more {
+            let entered = self.kernel.enter(wait && !more)?;
+            if entered == Entered::InPart {
+                self.files.doubt_links();
+            }
+            if entered == Entered::Later || !more {
                 return Ok(());
             }
         }
@@ -297,6 +315,9 @@ impl Ring {
                 Op::Alarm => (self.alarm.armed, self.alarm.rang) = (false, true),
                 // The update came too late: the alarm itself has come.
                 Op::AlarmUpdate => {}
+                Op::File | Op::FileSync | Op::FileCancel | Op::FileClose => {
+                    self.file_completed(op, place, done.result(), tasks);
+                }
             }
         }
     }
@@ -314,6 +335,7 @@ impl Ring {
             while let Some(done) = self.kernel.next_completion() {
                 taken += 1;
                 let (op, place) = Op::of(done.user_data());
+                self.files.completed_at_end(op, place, done.result());
                 match op {
                     Op::Accept if done.result() >= 0 => {
                         // SAFETY: the kernel has just given us this descriptor; nobody else knows it.
@@ -345,6 +367,7 @@ impl Drop for Ring {
                 self.operations
             );
             std::mem::forget(std::mem::take(&mut self.sockets));
+            std::mem::forget(std::mem::take(&mut self.files));
             std::mem::forget(std::mem::take(&mut self.bell_bytes));
             std::mem::forget(std::mem::replace(&mut self.alarm.after, Box::new(types::Timespec::new())));
             self.buffers.leak();
