@@ -184,8 +184,14 @@ impl Ring {
         }
         let settling_is_awaited = std::mem::take(&mut self.settling_is_awaited);
         self.enter(wait && !settling_is_awaited)?;
+        // Asked before what has completed causes new entries.
+        let can_settle = self.can_settle();
         self.reap(tasks);
-        self.settle_sends(tasks);
+        if can_settle {
+            self.settle_sends(tasks);
+        } else {
+            self.settling_is_awaited |= settling_is_awaited;
+        }
         Ok(())
     }
 
@@ -330,6 +336,7 @@ impl Ring {
             if self.enter(false).is_err() {
                 return false;
             }
+            let can_settle = self.can_settle();
             // Nothing is answered any more; what was accepted and not taken is closed.
             let mut taken = 0;
             while let Some(done) = self.kernel.next_completion() {
@@ -348,7 +355,9 @@ impl Ring {
                 }
                 self.operations -= usize::from(!cqueue::more(done.flags()) && op != Op::AlarmUpdate);
             }
-            self.forget_settled_sends();
+            if can_settle {
+                self.forget_settled_sends();
+            }
             if taken == 0 && self.operations > 0 {
                 let all = types::CancelBuilder::any().all();
                 self.push(opcode::AsyncCancel2::new(all).build(), Op::Cancel, 0);
