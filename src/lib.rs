@@ -9,6 +9,7 @@ mod http;
 mod router;
 mod runtime;
 mod server;
+mod threads;
 
 pub mod doctor;
 #[cfg(any(test, fuzzing))]

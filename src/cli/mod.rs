@@ -11,9 +11,10 @@ mod units;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use settings::{Config, Settings};
+use std::env;
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
-use std::{env, io};
 
 /// A thread-per-core, shared-nothing HTTP engine for Linux on `io_uring`
 #[derive(Debug, Parser)]
@@ -89,11 +90,11 @@ pub(crate) fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(Failure::Usage(message)) => {
-            eprintln!("kiang: {message}");
+            complain(&message);
             ExitCode::from(2)
         }
         Err(Failure::Fault(message)) => {
-            eprintln!("kiang: {message}");
+            complain(&message);
             ExitCode::FAILURE
         }
     }
@@ -120,15 +121,15 @@ fn decide(settings: Settings, file: &FileArg) -> Result<Config, Failure> {
 fn refuse(error: &clap::Error, args: &[OsString]) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let _ = error.print(); // A closed stdout is nobody's fault here.
+            let _ = error.print(); // As with `say`.
             ExitCode::SUCCESS
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            eprintln!("kiang: no command given\n\n{}", Cli::command().render_help());
+            complain(&format!("no command given\n\n{}", Cli::command().render_help()));
             ExitCode::from(2)
         }
         _ => {
-            eprint!("kiang: {}", mistake(error, args));
+            complain(mistake(error, args).trim_end());
             ExitCode::from(2)
         }
     }
@@ -175,10 +176,14 @@ fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
         .collect()
 }
 
-/// A broken pipe on stdout stops nothing.
+/// Prints a line to stdout. A stdout that nobody reads, or that is full, stops nothing.
 fn say(text: &str) {
-    use io::Write;
     let _ = writeln!(io::stdout().lock(), "{text}");
+}
+
+/// Prints the last message to stderr. A stderr that takes nothing must not change the exit code: `eprintln!` panics.
+fn complain(message: &str) {
+    let _ = writeln!(io::stderr().lock(), "kiang: {message}");
 }
 
 #[cfg(test)]

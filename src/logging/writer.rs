@@ -10,11 +10,11 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::target::Target;
 use super::timestamp::Timestamp;
+use crate::threads;
 
 /// How many bytes are gathered before they are written in one go.
 pub(crate) const CHUNK: usize = 64 << 10;
@@ -64,6 +64,15 @@ struct Queue {
     dropped: u64,
     is_writing: bool,
     is_closed: bool,
+    /// Whether the file is to be opened anew before the next chunk.
+    reopen: bool,
+}
+
+/// What the writer's thread does next.
+enum Next {
+    Reopen,
+    /// Lines to write, and how many records were dropped before them.
+    Write(Vec<u8>, u64),
 }
 
 impl Writer {
@@ -81,7 +90,7 @@ impl Writer {
         let mut output = Output::open(target)?;
         let shared = Arc::new(Shared::default());
         let handle = Handle(Arc::clone(&shared));
-        thread::Builder::new().name(name.to_owned()).spawn(move || output.write(&shared, notice))?;
+        threads::start(name, move || output.write(&shared, notice))?;
         Ok(Self(Arc::new(handle)))
     }
 
@@ -90,6 +99,13 @@ impl Writer {
         let shared = self.shared();
         let waited = shared.written.wait_timeout_while(shared.lock(), within, |queue| !queue.is_written());
         waited.unwrap_or_else(PoisonError::into_inner).0.is_written()
+    }
+
+    /// Opens the file anew before the next chunk is written. If that fails, the one that is open stays, and the error log
+    /// says so.
+    pub(crate) fn reopen(&self) {
+        self.shared().lock().reopen = true;
+        self.shared().news.notify_one();
     }
 
     /// Hands over whole lines and leaves an empty buffer in their place, or does nothing if the queue is full.
@@ -171,19 +187,24 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next chunk and how many records were dropped, when there is one; `None` at the end.
-    fn next(&self) -> Option<(Vec<u8>, u64)> {
+    /// What is to be done, when there is something; `None` at the end.
+    fn next(&self) -> Option<Next> {
         let mut queue = self.lock();
         queue.is_writing = false;
         if queue.is_written() {
             self.written.notify_all();
         }
-        let waited = self.news.wait_while(queue, |queue| queue.chunks.is_empty() && !queue.is_closed);
+        let waited = self.news.wait_while(queue, |queue| queue.is_idle());
         queue = waited.unwrap_or_else(PoisonError::into_inner);
+        if std::mem::take(&mut queue.reopen) {
+            // The line that says whether it worked belongs to what `wait` waits for.
+            queue.is_writing = true;
+            return Some(Next::Reopen);
+        }
         let chunk = queue.chunks.pop_front()?;
         queue.is_writing = true;
         self.full.store(false, Ordering::Relaxed);
-        Some((chunk, std::mem::take(&mut queue.dropped)))
+        Some(Next::Write(chunk, std::mem::take(&mut queue.dropped)))
     }
 
     fn give_back(&self, mut chunk: Vec<u8>) {
@@ -198,6 +219,10 @@ impl Shared {
 impl Queue {
     fn is_written(&self) -> bool {
         self.chunks.is_empty() && !self.is_writing
+    }
+
+    fn is_idle(&self) -> bool {
+        self.chunks.is_empty() && !self.reopen && !self.is_closed
     }
 }
 
@@ -219,13 +244,35 @@ impl Output {
     }
 
     fn write(&mut self, shared: &Shared, mut notice: impl FnMut(u64) -> String) {
-        while let Some((chunk, dropped)) = shared.next() {
+        while let Some(next) = shared.next() {
+            let (chunk, dropped) = match next {
+                Next::Write(chunk, dropped) => (chunk, dropped),
+                Next::Reopen => {
+                    self.reopen();
+                    continue;
+                }
+            };
             self.lost += dropped;
             let written = self.write_chunk(&chunk, &mut notice);
             shared.give_back(chunk);
             if let Err(error) = written {
                 self.complain(&error);
             }
+        }
+    }
+
+    /// Between two chunks, and so between two lines.
+    fn reopen(&mut self) {
+        match self.target.open() {
+            Ok(file) => {
+                self.file = file;
+                self.is_torn = false;
+                log::info!("the log to {} is open anew", self.target);
+            }
+            Err(error) => log::error!(
+                "the log to {} cannot be opened anew: {error}; writing goes on in the file that was open",
+                self.target
+            ),
         }
     }
 

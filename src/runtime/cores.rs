@@ -70,7 +70,7 @@ impl Cores {
 }
 
 /// The processors that the calling thread may use, in order.
-pub(super) fn available() -> Result<Vec<usize>> {
+fn available() -> Result<Vec<usize>> {
     let mut available: Vec<_> = core_affinity::get_core_ids()
         .ok_or_else(|| Error::new("the kernel does not tell which processors this process may use"))?
         .into_iter()

@@ -1,14 +1,14 @@
 //! Launches the cores: a thread each, pinned, with a glommio executor that hosts the driver.
 
-use glommio::{CpuSet, LocalExecutorBuilder, Placement, PoolPlacement};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::core::{Core, Phase};
-use super::cores;
 use super::driver::drive;
+use super::machine::{cannot_start, spawn_pinned, words_of};
 use super::mailbox::Mailbox;
 use super::ring::{Parking, Ring};
 use super::tasks::Tasks;
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 
 /// The running cores.
 pub(crate) struct Threads {
-    handles: Vec<glommio::ExecutorJoinHandle<Result<()>>>,
+    handles: Vec<JoinHandle<Result<()>>>,
     mailboxes: Arc<[Arc<Mailbox>]>,
 }
 
@@ -39,7 +39,6 @@ pub(crate) fn launch(
     begin: impl Fn(&Core) -> Result<()> + Send + Sync + 'static,
 ) -> Result<Threads> {
     let mailboxes: Arc<[_]> = cpus.iter().map(|_| Mailbox::new()).collect::<io::Result<Vec<_>>>()?.into();
-    let available = cores::available()?;
     let begin = Arc::new(begin);
     let (started, starts) = channel();
     let mut threads = Threads { handles: Vec::new(), mailboxes: Arc::clone(&mailboxes) };
@@ -48,26 +47,26 @@ pub(crate) fn launch(
         let (go_ahead, all_ready) = channel();
         go.push(go_ahead);
         let (begin, mailboxes, started) = (Arc::clone(&begin), Arc::clone(&mailboxes), started.clone());
-        let handle = LocalExecutorBuilder::new(Placement::Fixed(cpu))
-            .name(&format!("kiang-{id}"))
-            .preempt_timer(NEVER_PREEMPT)
-            .blocking_thread_pool_placement(anywhere(&available)?)
-            .io_memory(FILE_MEMORY)
-            .ring_depth(FILE_RING)
-            .spawn(move || async move {
+        let handle = spawn_pinned(
+            format!("kiang-{id}"),
+            cpu,
+            BLOCKING_THREADS,
+            |builder| builder.preempt_timer(NEVER_PREEMPT).io_memory(FILE_MEMORY).ring_depth(FILE_RING),
+            move || async move {
                 let result = run(id, cpu, mailboxes, &*begin, started, &all_ready).await;
                 // Nobody listens any more if another core failed first.
                 if let Err(error) = &result {
                     log::error!("core {id} ended: {error}");
                 }
                 result
-            });
+            },
+        );
         match handle {
             Ok(handle) => threads.handles.push(handle),
             Err(error) => {
                 drop(go);
                 let _ = threads.join();
-                return Err(cannot_start(cpu).because(error.to_string()));
+                return Err(cannot_start(cpu).because(error));
             }
         }
     }
@@ -132,7 +131,7 @@ impl Threads {
         for handle in self.handles {
             let ended = match handle.join() {
                 Ok(ended) => ended,
-                Err(error) => Err(Error::new("a core panicked").because(error.to_string())),
+                Err(panic) => Err(Error::new("a core panicked").because(words_of(&*panic).to_owned())),
             };
             result = result.and(ended);
         }
@@ -155,16 +154,4 @@ fn check_placement(cpu: usize) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(format!("the kernel did not pin a thread to processor {cpu}")))
-}
-
-/// Functions that block run wherever there is room: on the processor of the core that asked, as glommio has it
-/// when not told otherwise, they would hold up its connections.
-fn anywhere(available: &[usize]) -> Result<PoolPlacement> {
-    let online = CpuSet::online()
-        .map_err(|error| Error::new("cannot tell which processors there are").because(error.to_string()))?;
-    Ok(PoolPlacement::Fenced(BLOCKING_THREADS, online.filter(|place| available.contains(&place.cpu))))
-}
-
-fn cannot_start(cpu: usize) -> Error {
-    Error::new(format!("cannot start a core on processor {cpu} (`kiang doctor` examines this machine)"))
 }

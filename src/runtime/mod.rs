@@ -10,6 +10,7 @@ mod driver;
 mod executor;
 mod listener;
 mod loads;
+mod machine;
 mod mailbox;
 mod probe;
 mod ring;

@@ -45,7 +45,9 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
-    /// Appended to this file, which is made if it is not there. It may be a FIFO, whose reader may come later.
+    /// Appended to this file, which is made if it is not there. The file may be a FIFO, whose reader may come later.
+    ///
+    /// SIGHUP and SIGUSR1 open the file anew, so that it can be rotated ([`Server::signals`](crate::Server::signals)).
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self { target: Target::File(path.into()), one_in: 1 }
     }
@@ -78,6 +80,18 @@ pub(super) struct OpenLog {
 }
 
 impl OpenLog {
+    /// Has the writer's thread open the file anew, at the request of `signal`. What is in the queue goes to either file,
+    /// each line whole.
+    pub(super) fn reopen(&self, signal: &str) {
+        match &self.log.target {
+            Target::File(_) => {
+                log::info!("{signal}: the access log {} is opened anew", self.log.target);
+                self.writer.reopen();
+            }
+            target => log::info!("{signal}: the access log goes to {target}, there is nothing to reopen"),
+        }
+    }
+
     /// Waits until everything is written; all cores must have ended.
     pub(super) fn close(self) {
         if !self.writer.wait(CLOSE_WITHIN) {

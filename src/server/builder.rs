@@ -149,8 +149,11 @@ impl Server {
         runtime::is_offered(address)
     }
 
-    /// Whether SIGTERM and SIGINT drain the server, and a second one ends the process at once with the exit code
-    /// 128 + its number; true by default.
+    /// Whether signals are received; true by default.
+    ///
+    /// SIGTERM and SIGINT drain the server, and a second one ends the process at once with the exit code 128 + its
+    /// number. SIGHUP and SIGUSR1 open the access log's file anew. SIGUSR2, SIGALRM, SIGIO, SIGPROF and SIGVTALRM are
+    /// ignored. When the server has ended, each of them has its default action.
     pub fn signals(mut self, signals: bool) -> Self {
         self.signals = signals;
         self
@@ -198,7 +201,14 @@ impl Server {
         let (sockets, shared) = sockets_for_each(self.bound, cpus.len(), self.takeover)?;
         let sockets = Mutex::new(sockets);
         // First, so that a failure leaves nothing running.
-        let listening = if self.signals { Some(Listening::start(self.handle.clone())?) } else { None };
+        let listening = if self.signals {
+            Some(
+                Listening::start(self.handle.clone(), access_log.clone())
+                    .map_err(|error| Error::new("signals cannot be received").because(error))?,
+            )
+        } else {
+            None
+        };
         let threads = runtime::launch(&cpus, move |core| {
             let own = {
                 let mut sockets = sockets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -1,0 +1,156 @@
+//! Where the server is started: with a stderr or stdout that takes nothing, in a container that masks `/sys`, with few
+//! threads allowed. The end is a message and an exit code, never a panic.
+
+mod support;
+
+use std::fs::{File, OpenOptions};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use rustix::process::Signal;
+use support::{Launch, PATIENCE, file, installed, skip, until};
+
+/// A stream that takes nothing: a pipe without a reader, and a full device.
+fn broken() -> [Stdio; 2] {
+    let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
+    drop(reader);
+    [
+        File::from(writer).into(),
+        OpenOptions::new().write(true).open("/dev/full").expect("Linux has one").into(),
+    ]
+}
+
+fn kiang(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kiang"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+#[test]
+fn a_broken_stderr_changes_no_exit_code() {
+    let occupant = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken = occupant.local_addr().expect("a bound address").to_string();
+    for (arguments, code) in [
+        (&["serve", "--no-such-flag"][..], 2),
+        (&[], 2),
+        (&["serve", "--max-head", "1GiB"], 2),
+        (&["serve", "--config", "/no/such/file.toml"], 2),
+        (&["serve", "--bind", &taken], 1),
+        (&["serve", "--bind", "127.0.0.1:0", "--access-log", "/no/such/folder/log"], 1),
+    ] {
+        for stderr in broken() {
+            let status = kiang(arguments).stderr(stderr).status().expect("it runs");
+            assert_eq!(status.code(), Some(code), "{arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn a_broken_stdout_changes_no_exit_code() {
+    for arguments in [&["--help"][..], &["--version"], &["doctor", "--bind", "127.0.0.1:0"]] {
+        for stdout in broken() {
+            let status = kiang(arguments).stdout(stdout).status().expect("it runs");
+            assert_eq!(status.code(), Some(0), "{arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn a_server_whose_banner_and_log_go_nowhere_serves_and_drains() {
+    for (stdout, stderr) in broken().into_iter().zip(broken()) {
+        let port =
+            TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+        let mut child = kiang(&["serve", "--bind", &port.to_string(), "--cores", "1"])
+            .stdout(stdout)
+            .stderr(stderr)
+            .spawn()
+            .expect("it starts");
+        until(PATIENCE, "the server listens", || std::net::TcpStream::connect(port).is_ok());
+        assert_eq!(support::Client::connect(port).get("/plaintext").status, 200);
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, Signal::TERM).expect("it lives");
+        assert_eq!(child.wait().expect("a child of ours").code(), Some(0));
+    }
+}
+
+/// Hides a directory from what this command line starts, in a mount namespace of its own.
+fn masking(directory: &str) -> Option<Vec<String>> {
+    let root = rustix::process::geteuid().is_root();
+    let namespaces = if root { "-m" } else { "-rm" };
+    let mount = format!("mount -t tmpfs none {directory} && exec \"$0\" \"$@\"");
+    let wrapper = ["unshare", namespaces, "sh", "-c", &mount].map(str::to_owned).to_vec();
+    let works = installed("unshare")
+        && Command::new(&wrapper[0])
+            .args(&wrapper[1..])
+            .arg("true")
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
+    works.then_some(wrapper)
+}
+
+#[test]
+fn a_container_that_masks_the_topology_is_served_in() {
+    for directory in ["/sys/devices/system/cpu", "/sys/devices/system/cpu/cpu0/topology"] {
+        let Some(wrapper) = masking(directory) else {
+            return skip(&format!("nobody may mount over {directory} here"));
+        };
+        let server = Launch::serve(&[]).wrapped_in(&wrapper).start();
+        assert_eq!(server.connect().get("/plaintext").status, 200);
+        assert_eq!(server.connect().post("/upload", "0123456789").text(), "10");
+        assert!(!server.stderr().contains("panicked"), "{}", server.stderr());
+        let examined = Launch::new(&["doctor", "--bind", "127.0.0.1:0"]).wrapped_in(&wrapper).finish();
+        assert_eq!((examined.code, examined.stderr.as_str()), (Some(0), ""), "{examined:?}");
+    }
+}
+
+/// A user of whom nothing else runs: the kernel counts threads for each user, not for each process.
+const LONELY: u32 = 65_431;
+
+#[test]
+fn with_too_few_threads_allowed_it_says_so_and_what_to_raise() {
+    if !rustix::process::geteuid().is_root() || !installed("prlimit") {
+        return skip("only root can be a user that runs nothing else, and prlimit sets the limit");
+    }
+    let binary = std::env::temp_dir().join(format!("kiang-threads-{}", std::process::id()));
+    std::fs::copy(env!("CARGO_BIN_EXE_kiang"), &binary)
+        .expect("the folder for temporary files takes the binary");
+    let mut refused = 0;
+    let served = (1..40).any(|most| {
+        let stderr = file(&format!("threads-{most}.log"), "");
+        let stdout = file(&format!("threads-{most}.out"), "");
+        let mut child = Command::new("prlimit")
+            .arg(format!("--nproc={most}:{most}"))
+            .arg(&binary)
+            .args(["serve", "--bind", "127.0.0.1:0", "--cores", "1"])
+            .stdin(Stdio::null())
+            .stdout(File::create(&stdout).expect("our own file"))
+            .stderr(File::create(&stderr).expect("our own file"))
+            .uid(LONELY)
+            .gid(LONELY)
+            .current_dir("/")
+            .spawn()
+            .expect("it starts");
+        let said = |path| std::fs::read_to_string(path).expect("our own file");
+        let mut ended = None;
+        until(PATIENCE, "it serves or ends", || {
+            ended = child.try_wait().expect("a child of ours");
+            ended.is_some() || said(&stdout).contains("listening on")
+        });
+        let words = said(&stderr);
+        assert!(!words.contains("panicked"), "with {most} threads: {words}");
+        if let Some(status) = ended {
+            assert_eq!(status.code(), Some(1), "with {most} threads: {words}");
+            let last = words.lines().last().unwrap_or_default();
+            assert!(last.starts_with("kiang: ") && last.contains("pids.max"), "with {most} threads: {words}");
+            refused += 1;
+        } else {
+            child.kill().expect("it lives");
+            child.wait().expect("a child of ours");
+        }
+        ended.is_none()
+    });
+    let _ = std::fs::remove_file(&binary);
+    assert!(served && refused > 3, "refused with {refused} limits, served: {served}");
+}
