@@ -8,6 +8,7 @@ use kiang::doctor::{Verdict, examine};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 /// Serves until SIGTERM or SIGINT.
@@ -16,6 +17,7 @@ pub(super) fn serve(config: &Config) -> Result<ExitCode, Failure> {
     raise_limits();
     refuse_unless_fit(config)?;
     let app = config.app;
+    let banner = print_later()?;
     let mut server = bind(config)?
         .cores(config.cores.clone())
         .drain(config.drain)
@@ -24,11 +26,8 @@ pub(super) fn serve(config: &Config) -> Result<ExitCode, Failure> {
         .limits(config.limits.clone())
         .deadlines(config.deadlines.clone())
         .on_start(move |started| {
-            let banner = banner::banner(app, started);
-            // On a thread of its own: a stdout that nobody reads must not keep the process from its end.
-            if let Err(error) = thread::Builder::new().spawn(move || say(&banner)) {
-                log::warn!("there is no thread to print the banner: {error}");
-            }
+            // The thread is gone only with the process.
+            let _ = banner.send(banner::banner(app, started));
         });
     if let Some(access_log) = &config.access_log {
         server = server.access_log(access_log.clone());
@@ -36,6 +35,23 @@ pub(super) fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let limits = config.limits.clone();
     server.run(move |core| app.build(core, &limits))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Starts a thread that prints one text to stdout: a stdout that nobody reads must not keep the process from its end.
+fn print_later() -> Result<Sender<String>, Failure> {
+    let (give, given) = channel::<String>();
+    let print = move || {
+        if let Ok(text) = given.recv() {
+            say(&text);
+        }
+    };
+    match thread::Builder::new().name("kiang-banner".into()).spawn(print) {
+        Ok(_) => Ok(give),
+        Err(error) => Err(Failure::Fault(format!(
+            "cannot start a thread: {error}; allow more: pids.max of the cgroup (Docker: --pids-limit, systemd: \
+            TasksMax=), or `ulimit -u` of the user"
+        ))),
+    }
 }
 
 fn bind(config: &Config) -> kiang::Result<Server> {
