@@ -22,7 +22,7 @@ pub use self::error::{Error, Result};
 pub use self::extract::{FromRequest, Json, Path, Peer, Query};
 pub use self::http::body::{Body, Trailers};
 pub use self::http::headers::Headers;
-pub use self::http::limits::Limits;
+pub use self::http::limits::{InvalidSetting, Limits};
 pub use self::http::request::Request;
 pub use self::http::request_id::RequestId;
 pub use self::http::respond::IntoResponse;

@@ -6,7 +6,7 @@ use std::thread::{Builder, JoinHandle};
 /// Starts a thread of this name.
 ///
 /// # Errors
-/// If the kernel refuses another thread, which it does with `EAGAIN` at each of its limits (pthread_create(3)).
+/// If the kernel refuses another thread, which it does with `EAGAIN` at each of its limits (`pthread_create(3)`).
 pub(crate) fn start<T: Send + 'static>(
     name: &str,
     body: impl FnOnce() -> T + Send + 'static,

@@ -6,10 +6,11 @@ mod support;
 use std::fs::{File, OpenOptions};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
-use support::{Launch, PATIENCE, file, installed, skip, until};
+use support::{Launch, PATIENCE, Server, file, installed, skip, until};
 
 /// A stream that takes nothing: a pipe without a reader, and a full device.
 fn broken() -> [Stdio; 2] {
@@ -153,4 +154,65 @@ fn with_too_few_threads_allowed_it_says_so_and_what_to_raise() {
     });
     let _ = std::fs::remove_file(&binary);
     assert!(served && refused > 3, "refused with {refused} limits, served: {served}");
+}
+
+/// A control group of our own with a quota of one processor.
+struct Quota(PathBuf);
+
+impl Quota {
+    /// Version 1 keeps the controller `cpu` in a hierarchy of its own; version 2 has it below the root if it is enabled.
+    fn new() -> Option<Self> {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let mut candidates = mounts.lines().filter_map(|line| {
+            let (mount, kind) = line.split_once(" - ")?;
+            let is_cpu = kind.starts_with("cgroup2 ") || kind.split([' ', ',']).any(|word| word == "cpu");
+            let point = Path::new(mount.split(' ').nth(4)?);
+            is_cpu.then(|| point.join(format!("kiang-test-{}", std::process::id())))
+        });
+        candidates.find_map(|path| {
+            std::fs::create_dir(&path).ok()?;
+            let group = Self(path);
+            let quotas = [("cpu.max", "100000 100000"), ("cpu.cfs_quota_us", "100000")];
+            let set = quotas.iter().any(|(name, value)| {
+                let file = group.0.join(name);
+                file.exists() && std::fs::write(file, value).is_ok()
+            });
+            set.then_some(group)
+        })
+    }
+}
+
+impl Drop for Quota {
+    fn drop(&mut self) {
+        // The kernel lets go of it when the last process is gone.
+        until(PATIENCE, "the group is empty", || std::fs::remove_dir(&self.0).is_ok());
+    }
+}
+
+#[test]
+fn no_more_cores_than_the_quota_are_started_unless_they_are_asked_for() {
+    let available = core_affinity::get_core_ids().expect("the CPUs are known").len();
+    let Some(group) = Quota::new() else {
+        return skip(
+            "only root can make a control group with a CPU quota, where the machine has the controller",
+        );
+    };
+    let join = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", group.0.display());
+    let within = ["sh", "-c", &join].map(str::to_owned).to_vec();
+    let cores = |server: &Server| {
+        let cores: serde_json::Value =
+            serde_json::from_slice(&server.connect().get("/cores").body).expect("JSON");
+        cores.as_array().expect("a list").len()
+    };
+    let server = Launch::serve(&[]).wrapped_in(&within).start();
+    assert_eq!(cores(&server), 1);
+    if available > 1 {
+        server.says("processors are used: the CPU quota is 1 (");
+        let all = available.to_string();
+        let asked = Launch::serve(&["--cores", &all]).wrapped_in(&within).start();
+        assert_eq!(cores(&asked), available);
+        asked.says("cores share a CPU quota of 1 processors");
+    }
+    let examined = Launch::new(&["doctor", "--bind", "127.0.0.1:0"]).wrapped_in(&within).finish();
+    assert!(examined.stdout.contains("cpu quota: 1 CPU ("), "{examined:?}");
 }

@@ -4,7 +4,7 @@ use super::log::Log;
 use super::settings::Config;
 use super::{Failure, banner, say};
 use kiang::Server;
-use kiang::doctor::{Verdict, examine};
+use kiang::doctor::{MEMLOCK_NEEDED, Verdict, examine};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -17,6 +17,7 @@ pub(super) fn serve(config: &Config) -> Result<ExitCode, Failure> {
     raise_limits();
     refuse_unless_fit(config)?;
     let app = config.app;
+    let loaded = app.load(config.dataset.as_deref()).map_err(Failure::Fault)?;
     let banner = print_later()?;
     let mut server = bind(config)?
         .cores(config.cores.clone())
@@ -33,7 +34,7 @@ pub(super) fn serve(config: &Config) -> Result<ExitCode, Failure> {
         server = server.access_log(access_log.clone());
     }
     let limits = config.limits.clone();
-    server.run(move |core| app.build(core, &limits))?;
+    server.run(move |core| loaded.build(core, &limits))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -84,7 +85,6 @@ fn refuse_unless_fit(config: &Config) -> Result<(), Failure> {
 
 /// Below this many descriptors a busy server runs out of them.
 const FEW_FILES: u64 = 10_000;
-const FEW_LOCKED: u64 = 512 * 1024;
 
 /// Raises the soft limits to the hard ones, which needs no privilege.
 fn raise_limits() {
@@ -95,7 +95,7 @@ fn raise_limits() {
             files.unwrap_or_default()
         );
     }
-    if getrlimit(Resource::Memlock).current.is_some_and(|locked| locked < FEW_LOCKED) {
+    if getrlimit(Resource::Memlock).current.is_some_and(|locked| locked < MEMLOCK_NEEDED) {
         raise(Resource::Memlock);
     }
 }

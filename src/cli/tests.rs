@@ -1,11 +1,11 @@
 //! Flags, environment and file together, and the documentation of them all.
 
 use super::log::LogFormat;
-use super::settings::{Config, Settings};
+use super::settings::{Config, KEYS, Settings};
 use super::{Cli, Command, mistake, unknown_variables};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use kiang::{AccessLog, Deadlines, Limits};
+use kiang::{AccessLog, Deadlines, Limits, Server};
 use std::ffi::OsString;
 use std::process;
 use std::time::Duration;
@@ -35,7 +35,7 @@ fn nothing_set_means_the_defaults() {
     assert_eq!(config.bind, ["127.0.0.1:8080".parse().expect("valid")]);
     assert_eq!(config.cores.to_string(), "all");
     assert_eq!(config.app.to_string(), "bench");
-    assert_eq!(config.drain, Duration::from_secs(10));
+    assert_eq!((config.dataset, config.drain), (None, Server::DEFAULT_DRAIN));
     assert!(!config.takeover && !config.balance);
     assert_eq!(config.access_log, None);
     assert_eq!(config.log_format, LogFormat::Text);
@@ -92,40 +92,63 @@ fn a_misspelled_variable_is_noticed() {
 
 #[test]
 fn every_setting_reaches_its_place_by_flag_and_by_file() {
-    let flags = "--bind 127.0.0.1:1 --cores 1 --app echo --drain 1s --access-log a.log \
-        --access-log-sample 12 --log-format json --max-head 4B --max-headers 3 --max-target 2 \
-        --max-body 5kB --max-buffered-body 6 --max-connections 7 --head-timeout 8ms --body-timeout 9s \
-        --idle-timeout 10m --write-timeout 11h --max-requests 12 --max-connections-per-peer 13 --min-body-rate 14 \
-        --handler-timeout 15s";
-    let file: Vec<_> = flags
+    let flags = "--bind 127.0.0.1:1 --cores 1 --app bench --dataset items.json --drain 1s --takeover=true \
+        --balance=true --access-log a.log --access-log-sample 12 --log-format json --max-head 4B --max-headers 3 \
+        --max-target 2 --max-body 5kB --max-buffered-body 6 --max-chunk-extensions 16 --max-trailers 17 \
+        --max-requests 12 --max-connections 7 --max-connections-per-peer 13 --head-timeout 8ms --body-timeout 9s \
+        --min-body-rate 14 --idle-timeout 10m --handler-timeout 15s --write-timeout 11h";
+    let pairs: Vec<_> = flags
         .trim_start_matches("--")
         .split(" --")
-        .map(|pair| {
-            let (key, value) = pair.trim().split_once(' ').expect("a flag and a value");
-            format!("{key} = \"{value}\"")
-        })
+        .map(|pair| pair.trim().split_once([' ', '=']).expect("a flag and a value"))
         .collect();
+    let cli = Cli::command();
+    let serve = cli.find_subcommand("serve").expect("there is `serve`");
+    for long in serve.get_arguments().filter_map(clap::Arg::get_long).filter(|long| *long != "config") {
+        assert!(pairs.iter().any(|(key, _)| *key == long), "--{long} is not in this test");
+    }
+    let line = |(key, value): &(&str, &str)| match *value {
+        "true" => format!("{key} = true"),
+        value => format!("{key} = \"{value}\""),
+    };
+    let file: Vec<_> = pairs.iter().map(line).collect();
     for config in [config(flags, ""), config("", &file.join("\n"))] {
-        let config = config.expect("valid");
-        assert_eq!(config.bind, ["127.0.0.1:1".parse().expect("valid")]);
-        assert_eq!(config.cores.to_string(), "1");
-        assert_eq!(config.app.to_string(), "echo");
-        assert_eq!(config.drain, Duration::from_secs(1));
-        assert_eq!(config.access_log, Some(AccessLog::file("a.log").sample(12)));
-        assert_eq!(config.log_format, LogFormat::Json);
-        let limits = Limits {
+        // Without `..`, as with the two structs below: the compiler names what is forgotten.
+        let Config {
+            bind,
+            cores,
+            app,
+            dataset,
+            drain,
+            takeover,
+            balance,
+            access_log,
+            log_format,
+            limits,
+            deadlines,
+        } = config.expect("valid");
+        assert_eq!(bind, ["127.0.0.1:1".parse().expect("valid")]);
+        assert_eq!(cores.to_string(), "1");
+        assert_eq!(app.to_string(), "bench");
+        assert_eq!(dataset, Some("items.json".into()));
+        assert_eq!(drain, Duration::from_secs(1));
+        assert_eq!((takeover, balance), (true, true));
+        assert_eq!(access_log, Some(AccessLog::file("a.log").sample(12)));
+        assert_eq!(log_format, LogFormat::Json);
+        let expected = Limits {
             head_bytes: 4,
             headers: 3,
             target_bytes: 2,
             body_bytes: 5000,
             buffered_body_bytes: 6,
+            chunk_extension_bytes: 16,
+            trailer_bytes: 17,
             requests: Some(12),
             connections: 7,
             connections_per_peer: 13,
-            ..Limits::default()
         };
-        assert_eq!(config.limits, limits);
-        let deadlines = Deadlines {
+        assert_eq!(limits, expected);
+        let expected = Deadlines {
             head: Duration::from_millis(8),
             body: Duration::from_secs(9),
             min_body_rate: 14,
@@ -133,7 +156,19 @@ fn every_setting_reaches_its_place_by_flag_and_by_file() {
             handler: Duration::from_secs(15),
             write: Duration::from_secs(39_600),
         };
-        assert_eq!(config.deadlines, deadlines);
+        assert_eq!(deadlines, expected);
+    }
+}
+
+#[test]
+fn every_limit_and_deadline_of_the_library_has_a_flag() {
+    let cli = Cli::command();
+    let serve = cli.find_subcommand("serve").expect("there is `serve`");
+    let shown = format!("{:?}{:?}", Limits::default(), Deadlines::default());
+    let fields = shown.split(['{', ',', '}']).filter_map(|part| Some(part.split_once(": ")?.0.trim()));
+    assert!(fields.eq(KEYS.iter().map(|(field, _)| *field)), "{shown}");
+    for (_, key) in KEYS {
+        assert!(serve.get_arguments().any(|arg| arg.get_long() == Some(key)), "--{key}");
     }
 }
 
@@ -192,10 +227,11 @@ fn what_contradicts_itself_is_refused() {
     assert!(config("--bind 127.0.0.1:0,127.0.0.1:0", "").is_ok());
     assert!(refused("", "bind = []").contains("names no address"));
     assert!(refused("--max-head 64KiB", "").contains("at most 65535"));
-    assert!(refused("--max-headers 129", "").contains("at most 128"));
+    assert!(refused("--max-headers 129", "").contains("`max-headers` is 129: at most 128"));
+    assert!(refused("--app echo --dataset items.json", "").contains("`dataset` is for the app `bench`"));
     assert!(refused("--max-trailers 65534", "").contains("at most 65533"));
     assert!(
-        refused("--max-head 1KiB --max-target 2KiB", "").contains("`max-target` is 2048 bytes, more than")
+        refused("--max-head 1KiB --max-target 2KiB", "").contains("`max-target` is 2048, more than the 1024")
     );
     assert_eq!(config("--max-head 1KiB", "").expect("valid").limits.target_bytes, 1024);
 }
@@ -244,7 +280,8 @@ fn every_flag_is_documented_with_variable_key_and_default() {
         ("bind", "127.0.0.1:8080".to_owned()),
         ("cores", "all".to_owned()),
         ("app", "bench".to_owned()),
-        ("drain", span(config("", "").expect("the defaults are valid").drain)),
+        ("dataset", "built in".to_owned()),
+        ("drain", span(Server::DEFAULT_DRAIN)),
         ("takeover", "false".to_owned()),
         ("balance", "false".to_owned()),
         ("access-log", "off".to_owned()),
@@ -287,6 +324,15 @@ fn every_flag_is_documented_with_variable_key_and_default() {
         let row = format!("| `--{long}` | `{variable}` |{key_and_default}");
         assert!(doc.lines().any(|line| line.starts_with(&row)), "docs/configuration.md has no row `{row}`");
         documented += 1;
+    }
+    let most = [
+        ("max-head", Limits::MOST_HEAD_BYTES),
+        ("max-headers", Limits::MOST_HEADERS),
+        ("max-trailers", Limits::MOST_TRAILER_BYTES),
+    ];
+    for (key, most) in most {
+        let row = doc.lines().find(|line| line.starts_with(&format!("| `--{key}`"))).expect("as above");
+        assert!(row.ends_with(&format!(" At most {most}. |")), "{row}");
     }
     assert_eq!(
         documented,

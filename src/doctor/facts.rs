@@ -3,8 +3,9 @@
 
 use super::port::{self, Port};
 use super::{Finding, checks};
-use crate::runtime::probe;
+use crate::runtime::{Cgroups, CpuQuota, MemoryLimit, probe};
 use rustix::process::{Resource, Rlimit, getrlimit};
+use rustix::thread::sched_getaffinity;
 use std::fs;
 use std::net::SocketAddr;
 
@@ -22,11 +23,16 @@ pub(super) struct Facts {
     pub(super) migrate_req: Option<u32>,
     /// The frequency governor of every CPU that has one.
     pub(super) governors: Vec<String>,
+    /// Processors that this process may use.
+    pub(super) cpus: usize,
+    pub(super) quota: Option<CpuQuota>,
+    pub(super) memory: Option<MemoryLimit>,
     pub(super) ports: Vec<(SocketAddr, Port)>,
 }
 
 impl Facts {
     pub(super) fn gather(addrs: &[SocketAddr]) -> Self {
+        let cgroups = Cgroups::of_this_process();
         Self {
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             ring: probe().map(|features| features.names).map_err(|error| (error.to_string(), error.mend())),
@@ -35,6 +41,9 @@ impl Facts {
             somaxconn: read("/proc/sys/net/core/somaxconn").and_then(|text| text.parse().ok()),
             migrate_req: read("/proc/sys/net/ipv4/tcp_migrate_req").and_then(|text| text.parse().ok()),
             governors: governors(),
+            cpus: sched_getaffinity(None).map_or(1, |set| set.count() as usize),
+            quota: cgroups.cpu_quota(),
+            memory: cgroups.memory_limit(),
             ports: addrs.iter().map(|addr| (*addr, port::look(*addr))).collect(),
         }
     }
@@ -48,6 +57,8 @@ impl Facts {
             checks::somaxconn(self.somaxconn),
             checks::migrate_req(self.migrate_req),
             checks::governor(&self.governors),
+            checks::cpu_quota(self.quota.as_ref(), self.cpus),
+            checks::memory_limit(self.memory.as_ref()),
         ];
         findings.extend(self.ports.iter().map(|(addr, port)| checks::port(*addr, port)));
         findings

@@ -21,6 +21,10 @@ use serde::Serialize;
 use std::fmt;
 use std::net::SocketAddr;
 
+/// Bytes that the soft limit of locked memory (`RLIMIT_MEMLOCK`) must have. glommio reads the limit itself, and wants
+/// them also of a process whose capabilities lift it.
+pub const MEMLOCK_NEEDED: u64 = 512 * 1024;
+
 /// Examines this machine, and whether these addresses are free to listen on.
 ///
 /// Takes a few milliseconds; up to a second longer for a port that nobody visible holds, because the sockets
@@ -34,7 +38,7 @@ pub fn examine(addrs: &[SocketAddr]) -> Vec<Finding> {
 #[non_exhaustive]
 pub struct Finding {
     /// What was looked at: `kernel`, `io_uring`, `memlock`, `open files`, `somaxconn`, `tcp_migrate_req`,
-    /// `governor`, `port ADDRESS`.
+    /// `governor`, `cpu quota`, `memory limit`, `port ADDRESS`.
     pub check: String,
     /// What is the case, and what should be.
     pub found: String,
@@ -93,8 +97,17 @@ mod tests {
     fn this_machine_is_examined_for_every_check_and_address() {
         let addrs = ["127.0.0.1:0".parse().expect("valid"), "[::1]:0".parse().expect("valid")];
         let checks: Vec<_> = examine(&addrs).into_iter().map(|finding| finding.check).collect();
-        let expected =
-            ["kernel", "io_uring", "memlock", "open files", "somaxconn", "tcp_migrate_req", "governor"];
+        let expected = [
+            "kernel",
+            "io_uring",
+            "memlock",
+            "open files",
+            "somaxconn",
+            "tcp_migrate_req",
+            "governor",
+            "cpu quota",
+            "memory limit",
+        ];
         assert_eq!(checks[..expected.len()], expected);
         assert_eq!(checks[expected.len()..], ["port 127.0.0.1:0", "port [::1]:0"]);
     }

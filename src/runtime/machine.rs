@@ -2,13 +2,13 @@
 //!
 //! glommio can do both, but asks `/sys/devices/system/cpu` for the machine's topology first, and panics where a
 //! container has masked it, or where a thread of its blocking pool is refused. Here the affinity is set by the system
-//! call alone (sched_setaffinity(2)), and room for the pool's threads is made sure of before.
+//! call alone (`sched_setaffinity(2)`), and room for the pool's threads is made sure of before.
 
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 use rustix::thread::{CpuSet, gettid, sched_setaffinity};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -91,7 +91,7 @@ fn find_room(count: usize) -> io::Result<()> {
         for thread in started {
             match thread.map(thread::ScopedJoinHandle::join) {
                 // The kernel counts a thread until its directory is gone, a moment after it was joined.
-                Ok(Ok(id)) => wait_until_gone(&format!("/proc/self/task/{}", id.as_raw_nonzero()).into()),
+                Ok(Ok(id)) => wait_until_gone(Path::new(&format!("/proc/self/task/{}", id.as_raw_nonzero()))),
                 Ok(Err(_)) => {}
                 Err(error) => all = Err(error),
             }
@@ -100,7 +100,7 @@ fn find_room(count: usize) -> io::Result<()> {
     })
 }
 
-fn wait_until_gone(directory: &PathBuf) {
+fn wait_until_gone(directory: &Path) {
     const AT_MOST: Duration = Duration::from_millis(100);
     let since = Instant::now();
     while directory.exists() && since.elapsed() < AT_MOST {

@@ -3,6 +3,7 @@
 //! Each core is one thread: a glommio executor that hosts one task, the [`driver`], which turns the network
 //! [`ring`], runs the core's [`tasks`], and advances its [`timers`]. A [`Core`] is the handle to all of that.
 
+mod cgroup;
 mod clock;
 mod core;
 mod cores;
@@ -22,6 +23,7 @@ mod timers;
 pub use self::core::{Core, Counts};
 pub use self::cores::Cores;
 
+pub(crate) use self::cgroup::{Cgroups, CpuQuota, MemoryLimit, Throttling};
 pub(crate) use self::core::{Notice, Phase};
 pub(crate) use self::executor::{launch, tell_all};
 pub(crate) use self::listener::{Listener, bind, listen};

@@ -2,12 +2,20 @@
 
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 use std::rc::Rc;
 
-/// One of the goods in `items.json`, which `scripts/generate-items.py` writes.
-#[derive(Debug, Deserialize)]
+/// Most bytes of a file with items: each core keeps its own copy.
+const LONGEST: u64 = 16 << 20;
+
+/// One item, as `HttpArena`'s `dataset.json` has it. Those in `items.json`, which `scripts/generate-items.py` writes, have
+/// the same shape.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Item {
+pub(in crate::cli) struct Item {
     id: u32,
     name: String,
     category: String,
@@ -18,7 +26,7 @@ pub(super) struct Item {
     rating: Rating,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Rating {
     score: u32,
@@ -26,9 +34,24 @@ struct Rating {
 }
 
 impl Item {
-    /// All of them, read from the file that is compiled in.
-    pub(super) fn all() -> Vec<Self> {
+    /// Those of the file that is compiled in.
+    pub(super) fn built_in() -> Vec<Self> {
         serde_json::from_str(include_str!("items.json")).expect("a test reads this very file")
+    }
+
+    /// Those of a file. The error names the file, and the place in it.
+    pub(super) fn read(path: &Path) -> Result<Vec<Self>, String> {
+        let cannot =
+            |error: &dyn fmt::Display| format!("the dataset `{}` cannot be used: {error}", path.display());
+        let mut text = Vec::new();
+        let file = File::open(path).map_err(|error| cannot(&error))?;
+        file.take(LONGEST + 1).read_to_end(&mut text).map_err(|error| cannot(&error))?;
+        if text.len() as u64 > LONGEST {
+            return Err(cannot(&format!("it has more than {LONGEST} bytes")));
+        }
+        // serde_json ends its messages with line and column.
+        let items: Vec<Self> = serde_json::from_slice(&text).map_err(|error| cannot(&error))?;
+        if items.is_empty() { Err(cannot(&"its list is empty")) } else { Ok(items) }
     }
 
     fn total(&self, factor: i64) -> Option<i64> {
@@ -101,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_file_has_fifty_items_in_order() {
-        let items = Item::all();
+        let items = Item::built_in();
         assert_eq!(items.len(), 50);
         assert!(items.iter().zip(1..).all(|(item, id)| item.id == id));
         assert!(items.iter().all(|item| !item.name.is_empty() && !item.tags.is_empty() && item.price > 0));
@@ -109,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_page_is_written_as_httparena_has_it() {
-        let items: Rc<[Item]> = Item::all().into();
+        let items: Rc<[Item]> = Item::built_in().into();
         let page = Page::new(&items, 1, 2).expect("a small total");
         let item = &items[0];
         let rating = serde_json::to_string(&item.rating).expect("plain data");
@@ -128,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_total_that_does_not_fit_makes_no_page() {
-        let items: Rc<[Item]> = Item::all().into();
+        let items: Rc<[Item]> = Item::built_in().into();
         assert!(Page::new(&items, 1, i64::MAX).is_none());
         assert!(Page::new(&items, 0, i64::MAX).is_some());
     }
