@@ -65,9 +65,9 @@ struct FileArg {
 /// How a command failed.
 #[derive(Debug)]
 enum Failure {
-    /// What was asked for makes no sense: exit code 2.
+    /// The request makes no sense: exit code 2.
     Usage(String),
-    /// It could not be done: exit code 1.
+    /// The request could not be fulfilled: exit code 1.
     Fault(String),
 }
 
@@ -135,8 +135,8 @@ fn refuse(error: &clap::Error, args: &[OsString]) -> ExitCode {
     }
 }
 
-/// A usage error in clap's words, with the variable's name where the value came from the environment: clap
-/// names the flag that was never given.
+/// A usage error in clap's words. Where the value came from the environment clap names a flag that was never given, so
+/// the variable's name is added.
 fn mistake(error: &clap::Error, args: &[OsString]) -> String {
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
@@ -162,12 +162,12 @@ fn variable_of(flag: &str) -> Option<String> {
     Some(arg.get_env()?.to_string_lossy().into_owned())
 }
 
-/// Variables with our prefix that nothing reads: misspelled, most likely, and otherwise without any effect.
+/// Variables with our prefix that nothing reads. Most likely they are misspelled.
 fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
     let cli = Cli::command();
     let args = cli.get_subcommands().flat_map(clap::Command::get_arguments);
     let known: Vec<_> = args.filter_map(clap::Arg::get_env).chain([log::VARIABLE.as_ref()]).collect();
-    // Kubernetes gives every container of a namespace these, of a service that is called `kiang`.
+    // Kubernetes sets such variables for a service named `kiang`, in every container of the namespace.
     let from_kubernetes =
         |name: &str| ["KIANG_SERVICE_", "KIANG_PORT"].iter().any(|start| name.starts_with(start));
     names

@@ -27,7 +27,7 @@ pub(super) fn serve(config: &Config) -> Result<ExitCode, Failure> {
         .limits(config.limits.clone())
         .deadlines(config.deadlines.clone())
         .on_start(move |started| {
-            // The thread is gone only with the process.
+            // The receiver lives as long as the process.
             let _ = banner.send(banner::banner(app, started));
         });
     if let Some(access_log) = &config.access_log {
@@ -61,9 +61,9 @@ fn bind(config: &Config) -> kiang::Result<Server> {
     config.bind[1..].iter().try_fold(server, |server, addr| server.and_bind(*addr))
 }
 
-/// Every failing check in the doctor's words, or nothing.
+/// Fails with every failing check, in the doctor's words.
 fn refuse_unless_fit(config: &Config) -> Result<(), Failure> {
-    // Who is to be followed holds its port until it is.
+    // A predecessor that hands its port over still holds the port now.
     let is_ours = |addr: &SocketAddr| config.takeover && Server::can_take_over(*addr);
     let addrs: Vec<_> = config.bind.iter().copied().filter(|addr| !is_ours(addr)).collect();
     let findings = examine(&addrs);
@@ -86,7 +86,7 @@ fn refuse_unless_fit(config: &Config) -> Result<(), Failure> {
 /// Below this many descriptors a busy server runs out of them.
 const FEW_FILES: u64 = 10_000;
 
-/// Raises the soft limits to the hard ones, which needs no privilege.
+/// Raises the soft limits to the hard ones. No privilege is needed for that.
 fn raise_limits() {
     let files = raise(Resource::Nofile);
     if files.is_some_and(|files| files < FEW_FILES) {

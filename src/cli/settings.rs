@@ -1,4 +1,5 @@
-//! What can be set, and where it was set: flag, environment, file or not at all, in this order.
+//! The settings of `serve`. A flag comes before the environment, the environment before the file, the file before the
+//! default.
 
 use super::apps::AppName;
 use super::log::{AccessLogTo, LogFormat};
@@ -11,8 +12,8 @@ use std::str::FromStr;
 use std::time::Duration;
 use std::{fmt, fs};
 
-/// Everything that flag, environment and file can set. One definition serves all three, so that the key of a
-/// flag `--max-head` is always `max-head`, and its variable `KIANG_MAX_HEAD`.
+/// All settings. One definition serves flag, environment and file, so that the key of a flag `--max-head` is always
+/// `max-head`, and the variable `KIANG_MAX_HEAD`.
 #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Settings {
@@ -151,7 +152,7 @@ const LOGS: &str = "Logs (the one on stderr shows what KIANG_LOG says)";
 const LIMITS: &str = "Limits (on what one client may send)";
 const DEADLINES: &str = "Deadlines (a client that misses one loses its connection, a handler is dropped)";
 
-/// Everything, decided.
+/// All settings, each with a value.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) bind: Vec<SocketAddr>,
@@ -168,7 +169,7 @@ pub(crate) struct Config {
 }
 
 impl Settings {
-    /// Nothing but addresses.
+    /// Addresses, and no other setting.
     pub(crate) fn with_bind(bind: Option<Vec<Address>>) -> Self {
         Self { bind, ..Self::default() }
     }
@@ -189,9 +190,9 @@ impl Settings {
         })
     }
 
-    /// These settings, and where they say nothing, those.
+    /// These settings; where one of them is absent, the one of `other`.
     pub(crate) fn or(self, other: Self) -> Self {
-        // The compiler names a field that is forgotten here.
+        // The compiler names a field that is missing here.
         macro_rules! each_or {
             ($($field:ident)*) => { Self { $($field: self.$field.or(other.$field),)* } };
         }
@@ -203,7 +204,7 @@ impl Settings {
         }
     }
 
-    /// Fills in the defaults, and checks what one value alone does not show.
+    /// Fills in the defaults, and checks what takes more than one value to see.
     pub(crate) fn decide(self) -> Result<Config, String> {
         let (limits, deadlines) = (Limits::default(), Deadlines::default());
         let size = |size: Option<Size>, default| match size {
@@ -299,7 +300,7 @@ fn default_bind() -> Vec<SocketAddr> {
     vec![([127, 0, 0, 1], 8080).into()]
 }
 
-/// Reads a value that is text in flags, and so in the file; a plain number may go without quotes.
+/// Reads a value that is a text, as in a flag. A plain number may stand without quotes.
 fn text<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(source: D) -> Result<Option<T>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "expected a text in quotes or a whole number")]
@@ -314,7 +315,7 @@ fn text<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(source: D) -> 
     text.parse().map(Some).map_err(de::Error::custom)
 }
 
-/// Reads one text, or a list of them.
+/// Reads one text, or a list of texts.
 fn texts<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
     source: D,
 ) -> Result<Option<Vec<T>>, D::Error> {

@@ -1,4 +1,4 @@
-//! Flags, environment and file together, and the documentation of them all.
+//! Flags, environment and file together, and their documentation.
 
 use super::log::LogFormat;
 use super::settings::{Config, KEYS, Settings};
@@ -10,8 +10,8 @@ use std::ffi::OsString;
 use std::process;
 use std::time::Duration;
 
-/// What `kiang serve` with these flags and this file would do. The environment of the tests is left alone:
-/// other tests run beside this one and read it too.
+/// The configuration of `kiang serve` with these flags and this file. The environment is left alone: tests that run
+/// beside this one read it too.
 fn config(flags: &str, file: &str) -> Result<Config, String> {
     let args = ["kiang", "serve"].into_iter().chain(flags.split_whitespace());
     let cli = Cli::try_parse_from(args).map_err(|error| error.to_string())?;
@@ -60,7 +60,7 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
 
 #[test]
 fn a_variable_wins_over_the_file_and_a_flag_over_the_variable() {
-    // Variables can only be set safely for another process: this one again, with the test below.
+    // Variables can only be set safely for another process: a second one of this program runs the test below.
     let child = process::Command::new(std::env::current_exe().expect("a running test has a program"))
         .args(["--exact", "cli::tests::a_process_with_variables", "--nocapture"])
         .env("KIANG_MAX_HEAD", "2KiB")
@@ -253,8 +253,7 @@ fn a_mistake_in_a_flag_names_flag_and_remedy() {
 
 #[test]
 fn a_mistake_in_the_environment_names_the_variable() {
-    // The error that a variable leads to, but with the flag left out of the arguments that are searched for
-    // it.
+    // A variable leads to the same error as a flag. The arguments that are searched for the flag lack it here.
     let error = Cli::try_parse_from(["kiang", "serve", "--drain", "10"]).expect_err("a mistake");
     let args = [OsString::from("kiang"), OsString::from("serve")];
     let said = mistake(&error, &args);

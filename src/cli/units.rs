@@ -1,4 +1,4 @@
-//! What a person writes in a flag, an environment variable or the file: durations, sizes, counts, addresses.
+//! Values as a person writes them: durations, sizes, counts, addresses.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
 
-/// A duration that must not be zero: at zero nobody could be served.
+/// A duration above zero: nobody could meet a deadline of zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Deadline(pub(crate) Duration);
 
@@ -151,7 +151,7 @@ fn quantity(text: &str, units: &[(&str, u64)], plain: Option<u64>, expected: &st
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What was parsed fits; what was not is shown in part rather than not at all.
+        // Every parsed duration fits. A longer one is shown as the longest that does.
         let micros = u64::try_from(self.0.as_micros()).unwrap_or(u64::MAX);
         in_largest_unit(micros, &DURATIONS, f)
     }

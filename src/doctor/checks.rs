@@ -1,4 +1,4 @@
-//! What each value means: one pure function a check.
+//! Judges the values: one pure function for each check.
 
 use super::port::{Holder, Port};
 use super::{Finding, MEMLOCK_NEEDED, Verdict};
@@ -10,9 +10,9 @@ use std::net::SocketAddr;
 /// The first kernel with everything the network ring is built on: `DEFER_TASKRUN` came with it
 /// (`io_uring_setup(2)`).
 const KERNEL: (u32, u32) = (6, 1);
-/// A busy front-line server has tens of thousands of connections open, each a descriptor.
+/// The advised limit: each connection takes a descriptor, and a busy front-line server has tens of thousands.
 const OPEN_FILES: u64 = 65_536;
-/// The kernel's own default since 5.4.
+/// The advised length of the accept queue: the kernel's own default since 5.4.
 const SOMAXCONN: u32 = 4096;
 
 pub(super) fn kernel(release: &str) -> Finding {
@@ -87,7 +87,7 @@ pub(super) fn somaxconn(value: Option<u32>) -> Finding {
     }
 }
 
-/// Any value will do: it is shown because restarts of other servers need it.
+/// Any value will do. The sysctl is shown because restarts of other servers need it.
 pub(super) fn migrate_req(value: Option<u32>) -> Finding {
     let found = value.map_or_else(|| "not known to this kernel".to_owned(), |value| value.to_string());
     let why = "`serve --takeover` hands its sockets over and loses no request with either value";
@@ -195,7 +195,7 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-/// No limit is as good as any.
+/// Whether the limit is high enough. `None` is no limit.
 fn at_least(limit: Option<u64>, wanted: u64) -> bool {
     limit.is_none_or(|limit| limit >= wanted)
 }

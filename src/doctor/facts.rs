@@ -1,5 +1,4 @@
-//! The raw values that the checks judge. All reading of the machine is here, so that the judging needs no
-//! machine.
+//! The raw values that the checks judge. Only this file reads the machine, so that tests of the checks need none.
 
 use super::port::{self, Port};
 use super::{Finding, checks};
@@ -9,7 +8,7 @@ use rustix::thread::sched_getaffinity;
 use std::fs;
 use std::net::SocketAddr;
 
-/// What was read from the machine.
+/// The values of one machine.
 pub(super) struct Facts {
     /// The kernel's release, as `uname -r` prints it.
     pub(super) kernel: String,
@@ -71,6 +70,6 @@ fn read(path: &str) -> Option<String> {
 
 fn governors() -> Vec<String> {
     let cpus = fs::read_dir("/sys/devices/system/cpu").into_iter().flatten().flatten();
-    // What is no CPU (`cpuidle`, `power`) has no such file either.
+    // Entries that are no CPU (`cpuidle`, `power`) lack the file.
     cpus.filter_map(|cpu| read(cpu.path().join("cpufreq/scaling_governor").to_str()?)).collect()
 }

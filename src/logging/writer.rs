@@ -1,8 +1,8 @@
 //! The writer: one thread that writes lines, and the bounded queue before it.
 //!
-//! A queue of our own, since a channel of the standard library can neither be waited for with a deadline until it is
-//! empty nor give written buffers back to be filled again. Its lock is held for a few instructions, or the copy of a
-//! record, and never across a write: however stuck the writer is, nobody else waits.
+//! The queue is our own. A channel of the standard library cannot be waited for until it is empty, with a deadline, and
+//! cannot give written buffers back to be filled again. The lock of the queue is held for a few instructions, or for
+//! the copy of a record, and never across a write. However stuck the writer is, no other thread waits.
 
 use rustix::event::{PollFd, PollFlags, poll};
 use std::collections::VecDeque;
@@ -16,20 +16,20 @@ use super::target::Target;
 use super::timestamp::Timestamp;
 use crate::threads;
 
-/// How many bytes are gathered before they are written in one go.
+/// How many bytes are gathered for one write.
 pub(crate) const CHUNK: usize = 64 << 10;
 /// Most chunks that wait for the writer: 8 MiB, or a little more with long lines.
 const QUEUE: usize = 128;
-/// A buffer that one long line has grown beyond this is not kept.
+/// Most bytes of a buffer that is kept: one long line may have made it larger.
 const LARGEST_KEPT: usize = 2 * CHUNK;
-/// How often a log that cannot be written is complained about, elsewhere.
+/// How often the error log complains about a log that cannot be written.
 const COMPLAIN: Duration = Duration::from_secs(60);
 
-/// A way to a log that never waits: lines go by a bounded queue to a thread that writes them. When it cannot keep up,
-/// records are dropped, and the log says how many in a line of its own.
+/// A way to a log that never waits: lines go by a bounded queue to a thread that writes. When the thread cannot keep up,
+/// records are dropped, and a line of the log says how many.
 ///
-/// A clone leads to the same thread, which ends when the last clone is dropped and everything is written. To give it
-/// to a logger, use its [`Write`]: each call is one record, and `flush` waits for nothing.
+/// A clone leads to the same thread, which ends when the last clone is dropped and everything is written. A logger
+/// writes by [`Write`]: each call is one record, and `flush` waits for nothing.
 ///
 /// ```
 /// use kiang::logging::Writer;
@@ -50,9 +50,9 @@ struct Shared {
     queue: Mutex<Queue>,
     /// Whether the queue is full, to be seen without its lock.
     full: AtomicBool,
-    /// There is something to write, or there never will be again.
+    /// Given when there is something to do, or when the last clone is dropped.
     news: Condvar,
-    /// All that was in the queue is written.
+    /// Given when the queue is empty and everything is written.
     written: Condvar,
 }
 
@@ -94,22 +94,22 @@ impl Writer {
         Ok(Self(Arc::new(handle)))
     }
 
-    /// Waits until everything is written, at most so long; whether it is.
+    /// Waits until everything is written, but no longer than this. Answers whether everything is.
     pub fn wait(&self, within: Duration) -> bool {
         let shared = self.shared();
         let waited = shared.written.wait_timeout_while(shared.lock(), within, |queue| !queue.is_written());
         waited.unwrap_or_else(PoisonError::into_inner).0.is_written()
     }
 
-    /// Opens the file anew before the next chunk is written. If that fails, the one that is open stays, and the error log
-    /// says so.
+    /// Has the thread open the file anew before the next chunk is written. If that fails, the file that is open stays in
+    /// use, and the error log says so.
     pub(crate) fn reopen(&self) {
         self.shared().lock().reopen = true;
         self.shared().news.notify_one();
     }
 
-    /// Hands over whole lines and leaves an empty buffer in their place, or does nothing if the queue is full.
-    /// `dropped` is how many records were dropped before them. Whether they were taken.
+    /// Hands over whole lines and leaves an empty buffer in their place, or does nothing if the queue is full. `dropped`
+    /// is how many records were dropped before these lines. Answers whether the lines were taken.
     pub(crate) fn offer(&self, lines: &mut Vec<u8>, dropped: u64) -> bool {
         if self.shared().full.load(Ordering::Relaxed) {
             return false;
@@ -122,8 +122,8 @@ impl Writer {
         true
     }
 
-    /// The same at the end of a core, whose last lines are taken even if the queue is full: they are no more than a
-    /// chunk for each core.
+    /// The same at the end of a core. The last lines are taken even if the queue is full: there is no more than a chunk
+    /// of them for each core.
     pub(crate) fn offer_last(&self, lines: &mut Vec<u8>, dropped: u64) {
         self.enqueue(self.shared().lock(), lines, dropped);
     }
@@ -141,7 +141,7 @@ impl Writer {
         self.shared().news.notify_one();
     }
 
-    /// Takes one record from any thread, or drops and counts it.
+    /// Takes one record from any thread, or counts it as dropped.
     fn take(&self, record: &[u8]) {
         let mut queue = self.shared().lock();
         let has_room = queue.chunks.len() < QUEUE;
@@ -187,7 +187,7 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is to be done, when there is something; `None` at the end.
+    /// Waits for something to do; `None` at the end.
     fn next(&self) -> Option<Next> {
         let mut queue = self.lock();
         queue.is_writing = false;
@@ -197,7 +197,7 @@ impl Shared {
         let waited = self.news.wait_while(queue, |queue| queue.is_idle());
         queue = waited.unwrap_or_else(PoisonError::into_inner);
         if std::mem::take(&mut queue.reopen) {
-            // The line that says whether it worked belongs to what `wait` waits for.
+            // `wait` waits for the reopening too.
             queue.is_writing = true;
             return Some(Next::Reopen);
         }
@@ -226,11 +226,11 @@ impl Queue {
     }
 }
 
-/// The writer's end.
+/// What the writer's thread owns.
 struct Output {
     target: Target,
     file: File,
-    /// Records that are missing and were not told of yet.
+    /// Missing records that no line has told of yet.
     lost: u64,
     /// The last write ended within a line.
     is_torn: bool,
@@ -261,7 +261,7 @@ impl Output {
         }
     }
 
-    /// Between two chunks, and so between two lines.
+    /// Opens the file anew, between two chunks and so between two lines.
     fn reopen(&mut self) {
         match self.target.open() {
             Ok(file) => {
@@ -291,10 +291,10 @@ impl Output {
         })
     }
 
-    /// Writes whole lines; an error comes with how many of them are missing.
+    /// Writes whole lines. An error comes with the number of missing lines.
     fn write_lines(&mut self, mut rest: &[u8]) -> Result<(), (io::Error, u64)> {
         if self.is_torn {
-            // What is there of the line before must not run into the next.
+            // The torn line must not run into the next one.
             self.write_some(b"\n").map_err(|error| (error, lines(rest)))?;
             self.is_torn = false;
         }
@@ -317,7 +317,7 @@ impl Output {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => return Ok(count),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Whoever gave us this stream has made it so.
+                // The process that gave us this stream has made it non-blocking.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     poll(&mut [PollFd::new(&self.file, PollFlags::OUT)], None)?;
                 }
@@ -326,7 +326,7 @@ impl Output {
         }
     }
 
-    /// Says in the error log that this one cannot be written. On stderr it most likely is the error log.
+    /// Says in the error log that this log cannot be written. A log on stderr most likely is the error log.
     fn complain(&mut self, error: &io::Error) {
         if self.target != Target::Stderr && self.complained.is_none_or(|at| at.elapsed() > COMPLAIN) {
             self.complained = Some(Instant::now());

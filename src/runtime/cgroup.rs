@@ -1,14 +1,14 @@
-//! What the control groups allow this process: processor time, and memory (cgroups(7)).
+//! The limits of the control groups on processor time and memory (`cgroups(7)`).
 //!
-//! Both versions are read, and both at once where a machine has them (hybrid). A limit of any ancestor binds too, so the
-//! tightest counts. All paths are below a root that tests replace.
+//! Both versions are read, and both at once on a hybrid machine. The limit of an ancestor binds too, so the tightest one
+//! counts. All paths are below a root that tests replace.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// The hierarchy of version 2 names no controller in `/proc/self/cgroup`.
 const UNIFIED: &str = "";
-/// A limit of memory above this is version 1's way to say none: the largest multiple of a page below 2^63.
+/// A limit of memory from here on means none: version 1 then has the largest multiple of a page below 2^63.
 const UNLIMITED: u64 = 1 << 60;
 
 /// The groups of one process.
@@ -23,13 +23,13 @@ pub(crate) struct Cgroups {
 pub(crate) struct CpuQuota {
     /// In processors: 1.5 is 150 ms of processor time in 100 ms.
     pub(crate) cpus: f64,
-    /// The file that says so.
+    /// The file with the quota.
     pub(crate) file: PathBuf,
-    /// What became of it, where the kernel counts.
+    /// How often the quota was used up, where the kernel counts.
     pub(crate) throttling: Option<Throttling>,
 }
 
-/// How often the group with the quota was stopped until its next period.
+/// How often the group with the quota was stopped until the next period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Throttling {
     /// Periods in which the group ran.
@@ -42,7 +42,7 @@ pub(crate) struct Throttling {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MemoryLimit {
     pub(crate) bytes: u64,
-    /// The file that says so.
+    /// The file with the limit.
     pub(crate) file: PathBuf,
 }
 
@@ -110,8 +110,11 @@ impl Cgroups {
     fn ancestors(&self, controller: &str) -> impl Iterator<Item = PathBuf> {
         let place = self.group(controller).zip(self.mount(controller));
         place.into_iter().flat_map(|(group, (mounted, point))| {
-            // A group outside of what is mounted is not ours to see: as far as we know we are at the mount's root.
-            let below = Path::new(&group).strip_prefix(&mounted).map(Path::to_path_buf).unwrap_or_default();
+            // A group outside of the mount cannot be seen. The limits of the mount's root may bind it all the same.
+            let is_inside =
+                |below: &&Path| below.components().all(|part| matches!(part, Component::Normal(_)));
+            let below = Path::new(&group).strip_prefix(&mounted).ok().filter(is_inside);
+            let below = below.map(Path::to_path_buf).unwrap_or_default();
             let depth = below.components().count();
             let own = if depth == 0 { point } else { point.join(below) };
             let all: Vec<_> = own.ancestors().take(depth + 1).map(Path::to_path_buf).collect();
@@ -126,7 +129,7 @@ impl Cgroups {
         Some(path.to_owned())
     }
 
-    /// The part of the hierarchy that is mounted, and where (`proc_pid_mountinfo(5)`).
+    /// The root and the mount point of the hierarchy (`proc_pid_mountinfo(5)`).
     fn mount(&self, controller: &str) -> Option<(PathBuf, PathBuf)> {
         self.mounts.lines().find_map(|line| {
             let (mount, kind) = line.split_once(" - ")?;
@@ -151,21 +154,20 @@ impl Cgroups {
 impl CpuQuota {
     /// How many cores can be busy at the same time: the quota, rounded up.
     pub(crate) fn cores(&self) -> usize {
-        // Positive, and a quota of more processors than fit is none.
         #[expect(clippy::cast_sign_loss, reason = "a quota is positive")]
         let cores = self.cpus.ceil() as usize;
         cores.max(1)
     }
 }
 
-/// A quota in processors; none where it says `max` or, in version 1, -1.
+/// A quota in processors; none for `max` or, in version 1, -1.
 fn quota_of(quota: &str, period: &str) -> Option<f64> {
     let (quota, period): (i64, i64) = (quota.parse().ok()?, period.parse().ok()?);
     #[expect(clippy::cast_precision_loss, reason = "microseconds of at most a second")]
     (quota > 0 && period > 0).then(|| quota as f64 / period as f64)
 }
 
-/// Blanks and the like stand there as a backslash and three octal digits.
+/// Replaces the escapes of mountinfo: a backslash and three octal digits, for blanks and the like.
 fn unescape(text: &str) -> String {
     let mut parts = text.split('\\');
     let mut plain = parts.next().unwrap_or_default().to_owned();
@@ -304,15 +306,20 @@ mod tests {
 
     #[test]
     fn a_group_that_is_not_mounted_is_taken_for_the_root_of_what_is() {
-        let tree = Tree::new(
-            "outside",
-            &[
-                ("proc/self/cgroup", "0::/../../other\n"),
-                ("proc/self/mountinfo", "30 24 0:26 /pod /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"),
-                ("sys/fs/cgroup/cpu.max", "200000 100000\n"),
-            ],
-        );
-        assert_eq!(tree.quota(), Some((2.0, "/sys/fs/cgroup/cpu.max".into())));
+        for root in ["/pod", "/"] {
+            let tree = Tree::new(
+                &format!("outside{}", root.len()),
+                &[
+                    ("proc/self/cgroup", "0::/../../other\n"),
+                    (
+                        "proc/self/mountinfo",
+                        &format!("30 24 0:26 {root} /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"),
+                    ),
+                    ("sys/fs/cgroup/cpu.max", "200000 100000\n"),
+                ],
+            );
+            assert_eq!(tree.quota(), Some((2.0, "/sys/fs/cgroup/cpu.max".into())));
+        }
     }
 
     #[test]

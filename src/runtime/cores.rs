@@ -11,10 +11,10 @@ use std::str::FromStr;
 /// Written as `all` (those this process may use), a count (`2`: the first two of them), or a list with a comma
 /// or a dash (`0,2-5`; `0-0` is processor 0 alone).
 ///
-/// With `all`, a CPU quota of the control group (cgroups(7): `cpu.max`, or version 1's `cpu.cfs_quota_us`) bounds their
+/// With `all`, a CPU quota of the control group (`cgroups(7)`: `cpu.max`, or version 1's `cpu.cfs_quota_us`) bounds their
 /// number: no more than the quota, rounded up. More cores would use the quota up sooner, and then all stand still until
-/// the next period. Which ones are taken then begins with the processor that this process runs on, since those who share
-/// a machine by quota would else all take the first.
+/// the next period. The first processor taken is then the one that this process runs on: processes that share a machine
+/// by quotas would else all take the machine's first processors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cores(Choice);
 
@@ -53,7 +53,7 @@ impl Cores {
         self.choose(&available()?, &Share::of_this_process())
     }
 
-    /// The same, with a line in the log where a quota decides, or should have.
+    /// The same as [`cpus`](Self::cpus), with a line in the log where a quota decides, or should have.
     pub(crate) fn cpus_to_run_on(&self) -> Result<Vec<usize>> {
         let available = available()?;
         let cpus = self.choose(&available, &Share::of_this_process())?;
@@ -97,7 +97,7 @@ impl Cores {
     }
 }
 
-/// What a process that was given no number of cores takes of the machine.
+/// The share of the machine that `all` stands for.
 struct Share {
     /// Most cores, by the CPU quota.
     most: usize,
@@ -111,7 +111,7 @@ impl Share {
         Self { most: quota.map_or(usize::MAX, |quota| quota.cores()), here: sched_getcpu() }
     }
 
-    /// The processors from here on, and from the first again behind the last; in order.
+    /// The processors from `here` on, and behind the last one from the first again; in order.
     fn out_of(&self, available: &[usize]) -> Vec<usize> {
         let first = available.iter().position(|cpu| *cpu >= self.here).unwrap_or_default();
         let from_here = available[first..].iter().chain(&available[..first]);

@@ -5,7 +5,7 @@ use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 use signal_hook::{flag, low_level};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::access_log::OpenLog;
@@ -22,25 +22,25 @@ const MEANINGLESS: [i32; 5] = [SIGUSR2, SIGALRM, SIGIO, SIGPROF, SIGVTALRM];
 pub(super) struct Listening {
     signals: SignalsHandle,
     thread: Option<JoinHandle<()>>,
-    is_over: Arc<AtomicBool>,
 }
+
+/// How many servers of this process listen for signals.
+static LISTENING: Mutex<usize> = Mutex::new(0);
+/// Whether none does. A registered signal never gets its default action back by itself: with this flag it has that
+/// action.
+static IS_OVER: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| {
+    let is_over = Arc::new(AtomicBool::new(false));
+    for signal in all() {
+        if let Err(error) = flag::register_conditional_default(signal, Arc::clone(&is_over)) {
+            log::warn!("{} will do nothing once the server is over: {error}", name(signal));
+        }
+    }
+    is_over
+});
 
 impl Listening {
     /// Starts the thread. `access_log` is what SIGHUP and SIGUSR1 reopen.
     pub(super) fn start(server: Handle, access_log: Option<OpenLog>) -> io::Result<Self> {
-        // A registered signal never gets its default action back by itself. Once the server is over, this flag gives
-        // each of them its default action.
-        static IS_OVER: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| {
-            let is_over = Arc::new(AtomicBool::new(false));
-            for signal in all() {
-                if let Err(error) = flag::register_conditional_default(signal, Arc::clone(&is_over)) {
-                    log::warn!("{} will do nothing once the server is over: {error}", name(signal));
-                }
-            }
-            is_over
-        });
-        let is_over = Arc::clone(&IS_OVER);
-        is_over.store(false, Ordering::SeqCst);
         let mut signals = Signals::new(all())?;
         let handle = signals.handle();
         let mut receiver = Receiver { server, access_log, draining: false, ignored: Vec::new() };
@@ -49,18 +49,26 @@ impl Listening {
                 receiver.receive(signal);
             }
         })?;
-        Ok(Self { signals: handle, thread: Some(thread), is_over })
+        count(|listening| listening + 1);
+        Ok(Self { signals: handle, thread: Some(thread) })
     }
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        self.is_over.store(true, Ordering::SeqCst);
+        count(|listening| listening - 1);
         self.signals.close();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
+}
+
+/// Counts a server in or out.
+fn count(change: impl FnOnce(usize) -> usize) {
+    let mut listening = LISTENING.lock().unwrap_or_else(PoisonError::into_inner);
+    *listening = change(*listening);
+    IS_OVER.store(*listening == 0, Ordering::SeqCst);
 }
 
 /// What acts on signals.
@@ -110,4 +118,20 @@ fn all() -> impl Iterator<Item = i32> {
 
 fn name(signal: i32) -> &'static str {
     low_level::signal_name(signal).unwrap_or("a signal")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_actions_come_back_when_the_last_server_is_over() {
+        let start = || Listening::start(Handle::default(), None).expect("signals can be received");
+        let (one, other) = (start(), start());
+        assert!(!IS_OVER.load(Ordering::SeqCst));
+        drop(one);
+        assert!(!IS_OVER.load(Ordering::SeqCst), "a signal for the other server would end the process");
+        drop(other);
+        assert!(IS_OVER.load(Ordering::SeqCst));
+    }
 }

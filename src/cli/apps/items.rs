@@ -11,8 +11,8 @@ use std::rc::Rc;
 /// Most bytes of a file with items: each core keeps its own copy.
 const LONGEST: u64 = 16 << 20;
 
-/// One item, as `HttpArena`'s `dataset.json` has it. Those in `items.json`, which `scripts/generate-items.py` writes, have
-/// the same shape.
+/// One item of a dataset, in the shape of `HttpArena`'s `dataset.json`. `scripts/generate-items.py` writes our own
+/// `items.json` in the same shape.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::cli) struct Item {
@@ -34,12 +34,12 @@ struct Rating {
 }
 
 impl Item {
-    /// Those of the file that is compiled in.
+    /// The items that are compiled in.
     pub(super) fn built_in() -> Vec<Self> {
         serde_json::from_str(include_str!("items.json")).expect("a test reads this very file")
     }
 
-    /// Those of a file. The error names the file, and the place in it.
+    /// The items of a file. An error names the file, and line and column.
     pub(super) fn read(path: &Path) -> Result<Vec<Self>, String> {
         let cannot =
             |error: &dyn fmt::Display| format!("the dataset `{}` cannot be used: {error}", path.display());
@@ -68,7 +68,7 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// The first `count` items or all there are; nothing if a total does not fit.
+    /// The first `count` items, or all if there are fewer. `None` if a total does not fit 64 bits.
     pub(super) fn new(items: &Rc<[Item]>, count: usize, factor: i64) -> Option<Self> {
         let count = count.min(items.len());
         let fits = items[..count].iter().all(|item| item.total(factor).is_some());
@@ -85,7 +85,7 @@ impl Serialize for Page {
     }
 }
 
-/// The list of a page, each item made as it is written.
+/// The list of a page. Each item is made when it is written.
 struct Priced<'a>(&'a Page);
 
 impl Serialize for Priced<'_> {

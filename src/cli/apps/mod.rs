@@ -16,7 +16,7 @@ pub(crate) enum AppName {
     /// The endpoints of two public benchmarks, `TechEmpower` and `HttpArena`.
     #[default]
     Bench,
-    /// Answers what it was sent.
+    /// Answers each request with the request itself.
     Echo,
 }
 
@@ -30,7 +30,7 @@ impl AppName {
         }
     }
 
-    /// Reads what the application serves from.
+    /// Reads the data that the application serves.
     pub(crate) fn load(self, dataset: Option<&Path>) -> Result<Loaded, String> {
         Ok(match (self, dataset) {
             (Self::Bench, Some(path)) => Loaded::Bench(Item::read(path)?),
@@ -40,7 +40,7 @@ impl AppName {
     }
 }
 
-/// An application with what it serves from, to be built on each core.
+/// An application with its data, to be built on each core.
 pub(crate) enum Loaded {
     Bench(Vec<Item>),
     Echo,
