@@ -109,51 +109,85 @@ fn a_container_that_masks_the_topology_is_served_in() {
 /// A user of whom nothing else runs: the kernel counts threads for each user, not for each process.
 const LONELY: u32 = 65_431;
 
-#[test]
-fn with_too_few_threads_allowed_it_says_so_and_what_to_raise() {
-    if !rustix::process::geteuid().is_root() || !installed("prlimit") {
-        return skip("only root can be a user that runs nothing else, and prlimit sets the limit");
+/// A copy of the binary where every user reaches it.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("kiang-{name}-{}", std::process::id()));
+        std::fs::copy(env!("CARGO_BIN_EXE_kiang"), &path)
+            .expect("the folder for temporary files takes the binary");
+        Self(path)
     }
-    let binary = std::env::temp_dir().join(format!("kiang-threads-{}", std::process::id()));
-    std::fs::copy(env!("CARGO_BIN_EXE_kiang"), &binary)
-        .expect("the folder for temporary files takes the binary");
-    let mut refused = 0;
-    let served = (1..40).any(|most| {
-        let stderr = file(&format!("threads-{most}.log"), "");
-        let stdout = file(&format!("threads-{most}.out"), "");
-        let mut child = Command::new("prlimit")
-            .arg(format!("--nproc={most}:{most}"))
-            .arg(&binary)
+
+    /// Starts a server on one core under a limit of prlimit(1), and ends it as soon as it serves. The words of one that
+    /// refused with exit code 1, or none.
+    #[track_caller]
+    fn refuses(&self, limit: &str, user: Option<u32>) -> Option<String> {
+        let (stdout, stderr) = (file(&format!("{limit}.out"), ""), file(&format!("{limit}.log"), ""));
+        let mut command = Command::new("prlimit");
+        command
+            .arg(limit)
+            .arg(&self.0)
             .args(["serve", "--bind", "127.0.0.1:0", "--cores", "1"])
             .stdin(Stdio::null())
             .stdout(File::create(&stdout).expect("our own file"))
             .stderr(File::create(&stderr).expect("our own file"))
-            .uid(LONELY)
-            .gid(LONELY)
-            .current_dir("/")
-            .spawn()
-            .expect("it starts");
+            .current_dir("/");
+        if let Some(user) = user {
+            command.uid(user).gid(user);
+        }
+        let mut child = command.spawn().expect("it starts");
         let said = |path| std::fs::read_to_string(path).expect("our own file");
         let mut ended = None;
         until(PATIENCE, "it serves or ends", || {
             ended = child.try_wait().expect("a child of ours");
             ended.is_some() || said(&stdout).contains("listening on")
         });
+        let _ = child.kill();
+        let _ = child.wait();
         let words = said(&stderr);
-        assert!(!words.contains("panicked"), "with {most} threads: {words}");
-        if let Some(status) = ended {
-            assert_eq!(status.code(), Some(1), "with {most} threads: {words}");
-            let last = words.lines().last().unwrap_or_default();
-            assert!(last.starts_with("kiang: ") && last.contains("pids.max"), "with {most} threads: {words}");
-            refused += 1;
-        } else {
-            child.kill().expect("it lives");
-            child.wait().expect("a child of ours");
-        }
-        ended.is_none()
-    });
-    let _ = std::fs::remove_file(&binary);
-    assert!(served && refused > 3, "refused with {refused} limits, served: {served}");
+        assert!(!words.contains("panicked"), "with {limit}: {words}");
+        let status = ended?;
+        assert_eq!(status.code(), Some(1), "with {limit}: {words}");
+        assert!(words.contains("kiang: "), "with {limit}: {words}");
+        Some(words)
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn with_too_few_threads_allowed_it_says_so_and_what_to_raise() {
+    if !rustix::process::geteuid().is_root() || !installed("prlimit") {
+        return skip("only root can be a user that runs nothing else, and prlimit sets the limit");
+    }
+    let copy = Copy::new("threads");
+    let refused: Vec<_> =
+        (1..40).map_while(|most| copy.refuses(&format!("--nproc={most}:{most}"), Some(LONELY))).collect();
+    for words in &refused {
+        assert!(words.contains("pids.max"), "{words}");
+    }
+    assert!((4..39).contains(&refused.len()), "with fewer than {} threads it does not serve", refused.len());
+}
+
+#[test]
+fn with_too_few_open_files_allowed_it_says_so_and_what_to_raise() {
+    if !installed("prlimit") {
+        return skip("prlimit sets the limit, and is not installed");
+    }
+    let copy = Copy::new("files");
+    // Below six the program itself cannot be loaded.
+    let refused: Vec<_> =
+        (6..100).map_while(|most| copy.refuses(&format!("--nofile={most}:{most}"), None)).collect();
+    for words in &refused {
+        assert!(words.contains("ulimit -n") || words.contains("--nofile="), "{words}");
+    }
+    assert!((4..93).contains(&refused.len()), "with fewer than {} files it does not serve", refused.len());
 }
 
 /// A control group of our own with a quota of one processor.

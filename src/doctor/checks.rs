@@ -12,6 +12,8 @@ use std::net::SocketAddr;
 const KERNEL: (u32, u32) = (6, 1);
 /// The advised limit: each connection takes a descriptor, and a busy front-line server has tens of thousands.
 const OPEN_FILES: u64 = 65_536;
+/// A server of one core opens some twenty descriptors before the first connection comes.
+const FEWEST_OPEN_FILES: u64 = 32;
 /// The advised length of the accept queue: the kernel's own default since 5.4.
 const SOMAXCONN: u32 = 4096;
 
@@ -62,12 +64,15 @@ pub(super) fn open_files(limit: Rlimit) -> Finding {
     if at_least(limit.maximum, OPEN_FILES) {
         return fine("open files", format!("{found}{raised}"));
     }
+    let mend = "sudo prlimit --pid $$ --nofile=1048576:1048576 for this shell; for good LimitNOFILE=1048576 (systemd), \
+        --ulimit nofile=1048576 (Docker)";
+    if !at_least(limit.maximum, FEWEST_OPEN_FILES) {
+        return fails("open files", format!("{found}; {FEWEST_OPEN_FILES} are needed to start"), mend.into());
+    }
     warning(
         "open files",
         format!("{found}{raised}; every connection takes one, {OPEN_FILES} or more are advised"),
-        "sudo prlimit --pid $$ --nofile=1048576:1048576 for this shell; for good LimitNOFILE=1048576 (systemd), \
-            --ulimit nofile=1048576 (Docker)"
-            .into(),
+        mend.into(),
     )
 }
 
@@ -272,6 +277,7 @@ mod tests {
         assert_finding(&open_files(limit(1024, 1 << 20)), Fine, "raises");
         assert_finding(&open_files(limit(65_536, 65_536)), Fine, "65536");
         assert_finding(&open_files(limit(1024, 4096)), Warning, "--nofile=");
+        assert_finding(&open_files(limit(31, 31)), Fails, "32 are needed to start");
         assert!(!open_files(limit(4096, 4096)).found.contains("raises"));
     }
 

@@ -6,6 +6,7 @@
 
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 use rustix::thread::{CpuSet, gettid, sched_setaffinity};
+use std::fs::File;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -56,6 +57,7 @@ fn make(name: &str, pool: usize, builder: LocalExecutorBuilder) -> io::Result<Lo
     // One core at a time, so that no other core takes the room that was found.
     static ONE_BY_ONE: Mutex<()> = Mutex::new(());
     let _alone = ONE_BY_ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    find_descriptors()?;
     find_room(pool).map_err(|error| threads::refused(&format!("{name}'s blocking pool"), &error))?;
     // Another process of the same user can still take the room meanwhile.
     match catch_unwind(AssertUnwindSafe(|| builder.make())) {
@@ -71,6 +73,21 @@ fn pin(cpu: usize) -> io::Result<()> {
     }
     set.set(cpu);
     Ok(sched_setaffinity(None, &set)?)
+}
+
+/// Descriptors of an executor: three rings, their notifiers, and some to spare.
+const DESCRIPTORS: usize = 12;
+
+/// Opens so many files at once, and closes them: without a descriptor glommio panics too.
+fn find_descriptors() -> io::Result<()> {
+    let opened: io::Result<Vec<_>> = (0..DESCRIPTORS).map(|_| File::open("/dev/null")).collect();
+    opened.map(drop).map_err(|error| {
+        let message = format!(
+            "{DESCRIPTORS} more files cannot be opened: {error}; allow more by `ulimit -n` (Docker: --ulimit nofile=, \
+            systemd: LimitNOFILE=)"
+        );
+        io::Error::new(error.kind(), message)
+    })
 }
 
 /// Starts so many threads at once, and ends them.
