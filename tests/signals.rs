@@ -63,6 +63,15 @@ fn a_request_in_flight_survives_every_signal_but_those_that_end() {
     assert_eq!(finished.stderr.matches("SIGUSR2").count(), 1, "{finished:?}");
 }
 
+/// Tells the clients that it is enough.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_rotation_under_load_loses_and_cuts_no_line() {
     const ROTATIONS: usize = 10;
@@ -90,13 +99,15 @@ fn a_rotation_under_load_loses_and_cuts_no_line() {
                 })
             })
             .collect();
+        // Also when a rotation fails: the clients must not run on.
+        let stop = Stop(&enough);
         for rotation in 0..ROTATIONS {
             until(PATIENCE, "something is logged", || fs::metadata(&path).is_ok_and(|found| found.len() > 0));
             fs::rename(&path, folder.join(format!("access.log.{rotation}"))).expect("it is there");
             server.signal(if rotation % 2 == 0 { Signal::HUP } else { Signal::USR1 });
             until(PATIENCE, "a new file has the documented name", || path.exists());
         }
-        enough.store(true, Ordering::Relaxed);
+        drop(stop);
         clients.into_iter().map(|client| client.join().expect("no answer is missing")).sum()
     });
     server.signal(Signal::TERM);
