@@ -4,11 +4,13 @@ mod support;
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use support::{PATIENCE, Server, ms, until};
 
@@ -118,6 +120,45 @@ fn a_rotation_under_load_loses_and_cuts_no_line() {
     }
     assert_eq!(logged.len(), sent);
     assert_eq!(logged.into_iter().collect::<HashSet<_>>().len(), sent, "no line is there twice");
+}
+
+/// A process that does not outlive its test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = (self.0.kill(), self.0.wait());
+    }
+}
+
+#[test]
+fn a_rotation_does_not_end_a_server_that_is_just_starting() {
+    let config = folder("early").join("config.fifo");
+    assert!(Command::new("mkfifo").arg(&config).status().expect("coreutils").success());
+    // The process waits for its configuration.
+    let child = Command::new(env!("CARGO_BIN_EXE_kiang"))
+        .args(["serve", "--config", config.to_str().expect("a plain path")])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let mut child = Killed(child);
+    until(PATIENCE, "SIGHUP and SIGUSR1 are caught", || {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.0.id())).expect("it lives");
+        let caught =
+            status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("proc_pid_status(5)");
+        let caught = u64::from_str_radix(caught.trim(), 16).expect("a mask");
+        [Signal::HUP, Signal::USR1].iter().all(|signal| caught >> (signal.as_raw() - 1) & 1 == 1)
+    });
+    let pid = Pid::from_child(&child.0);
+    for signal in [Signal::HUP, Signal::USR1] {
+        kill_process(pid, signal).expect("it lives");
+    }
+    fs::write(&config, "bind = \"127.0.0.1:0\"\ncores = 1\n").expect("it reads");
+    let stdout = BufReader::new(child.0.stdout.take().expect("it is piped"));
+    assert!(stdout.lines().map_while(Result::ok).any(|line| line.starts_with("listening on ")));
+    kill_process(pid, Signal::TERM).expect("it lives");
+    assert_eq!(child.0.wait().expect("a child of ours").code(), Some(0));
 }
 
 #[test]

@@ -84,7 +84,10 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => return refuse(&error, &args),
     };
     let done = match cli.command {
-        Command::Serve(serve) => serve.config().and_then(|config| serve::serve(&config)),
+        Command::Serve(serve) => {
+            serve::survive_early_signals();
+            serve.config().and_then(|config| serve::serve(&config))
+        }
         Command::Doctor(args) => args.config().and_then(|config| doctor::print(&config.bind, args.json)),
     };
     match done {

@@ -6,8 +6,11 @@ use super::{Failure, banner, say};
 use kiang::Server;
 use kiang::doctor::{MEMLOCK_NEEDED, Verdict, examine};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signal_hook::consts::{SIGHUP, SIGUSR1};
+use signal_hook::flag;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
@@ -36,6 +39,15 @@ pub(super) fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let limits = config.limits.clone();
     server.run(move |core| loaded.build(core, &limits))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Keeps the signals of a rotation from ending a process that has not begun to serve: a rotation signals every
+/// process of the service, also a successor that is just starting. The server gives them their meaning.
+pub(super) fn survive_early_signals() {
+    for signal in [SIGHUP, SIGUSR1] {
+        // Nobody reads the flag. Without a handler, the default action is no worse than before.
+        let _ = flag::register(signal, Arc::default());
+    }
 }
 
 /// Starts a thread that prints one text to stdout: a stdout that nobody reads must not keep the process from its end.
