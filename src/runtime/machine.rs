@@ -2,7 +2,7 @@
 //!
 //! glommio can do both, but asks `/sys/devices/system/cpu` for the machine's topology first, and panics where a
 //! container has masked it, or where a thread of its blocking pool is refused. Here the affinity is set by the system
-//! call alone (`sched_setaffinity(2)`), and room for the pool's threads is made sure of before.
+//! call alone (`sched_setaffinity(2)`), and threads and descriptors are tried before glommio takes them.
 
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 use rustix::thread::{CpuSet, gettid, sched_setaffinity};
