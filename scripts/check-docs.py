@@ -29,7 +29,7 @@ def tracked():
     """Every file of the repository, those not yet added too."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
-    return [name for name in names if name and (ROOT / name).is_file()]
+    return [name for name in sorted(set(names)) if name and (ROOT / name).is_file()]
 
 
 def prose(text):

@@ -19,7 +19,8 @@ pub mod logging;
 
 pub use self::bytes::Bytes;
 pub use self::error::{Error, Result};
-pub use self::extract::{FromRequest, Json, Path, Peer, Query};
+pub use self::extract::{FromRequest, FromRequestParts, Json, Path, Peer, Query};
+pub use self::extract::{OptionalFromRequest, OptionalFromRequestParts};
 pub use self::http::body::{Body, Trailers};
 pub use self::http::headers::Headers;
 pub use self::http::limits::{InvalidSetting, Limits};
@@ -29,6 +30,6 @@ pub use self::http::respond::IntoResponse;
 pub use self::http::response::Response;
 pub use self::http::upgrade::Upgraded;
 pub use self::router::{App, Handler};
-pub use self::runtime::{Core, Cores, Counts};
+pub use self::runtime::{Beat, Core, Cores, Counts};
 pub use self::server::{AccessLog, Answer, Deadlines, Handle, Server, Service, Started};
 pub use ::http::{Method, StatusCode, Version};

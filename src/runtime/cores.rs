@@ -122,7 +122,7 @@ impl Share {
 }
 
 /// The processors that the calling thread may use, in order.
-fn available() -> Result<Vec<usize>> {
+pub(super) fn available() -> Result<Vec<usize>> {
     let mut available: Vec<_> = core_affinity::get_core_ids()
         .ok_or_else(|| Error::new("the kernel does not tell which processors this process may use"))?
         .into_iter()

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use super::accepted::Accepted;
 use super::core::Core;
 use super::ring::AcceptorId;
-use super::stream::Accepted;
 use super::takeover::Shared;
-use super::timers::Timer;
+use super::timer::Timer;
 
 /// How many connections may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;

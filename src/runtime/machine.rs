@@ -18,24 +18,26 @@ use std::{any::Any, io};
 use crate::error::{Error, Result};
 use crate::threads;
 
+/// Threads of glommio's blocking pool for each executor.
+const POOL: usize = 1;
+
 /// Starts a thread with an executor on it, pins it to `cpu`, and runs the future that `work` returns.
 ///
-/// `pool` is the number of threads of glommio's blocking pool. They are started before the thread is pinned, and so may
-/// run on every processor that this process may use.
+/// The one thread of glommio's blocking pool, its least, is started before this one is pinned, and so may run on every
+/// processor that this process may use. Nothing of ours runs there: `blocking.rs` has a pool of its own.
 ///
 /// # Errors
 /// If the thread cannot be started. What goes wrong on the thread is the result of joining it.
 pub(super) fn spawn_pinned<F: Future<Output = Result<()>> + 'static>(
     name: String,
     cpu: usize,
-    pool: usize,
     configure: impl FnOnce(LocalExecutorBuilder) -> LocalExecutorBuilder + Send + 'static,
     work: impl FnOnce() -> F + Send + 'static,
 ) -> io::Result<JoinHandle<Result<()>>> {
     threads::start(&name.clone(), move || {
         let builder = LocalExecutorBuilder::new(Placement::Unbound);
-        let builder = configure(builder).blocking_thread_pool_placement(PoolPlacement::Unbound(pool));
-        let executor = make(&name, pool, builder).map_err(|error| cannot_start(cpu).because(error))?;
+        let builder = configure(builder).blocking_thread_pool_placement(PoolPlacement::Unbound(POOL));
+        let executor = make(&name, builder).map_err(|error| cannot_start(cpu).because(error))?;
         pin(cpu).map_err(|error| cannot_start(cpu).because(error))?;
         executor.run(work())
     })
@@ -53,12 +55,12 @@ pub(super) fn words_of(panic: &(dyn Any + Send)) -> &str {
     }
 }
 
-fn make(name: &str, pool: usize, builder: LocalExecutorBuilder) -> io::Result<LocalExecutor> {
+fn make(name: &str, builder: LocalExecutorBuilder) -> io::Result<LocalExecutor> {
     // One core at a time, so that no other core takes the room that was found.
     static ONE_BY_ONE: Mutex<()> = Mutex::new(());
     let _alone = ONE_BY_ONE.lock().unwrap_or_else(PoisonError::into_inner);
     find_descriptors()?;
-    find_room(pool).map_err(|error| threads::refused(&format!("{name}'s blocking pool"), &error))?;
+    find_room(POOL).map_err(|error| threads::refused(&format!("{name}'s blocking pool"), &error))?;
     // Another process of the same user can still take the room meanwhile.
     match catch_unwind(AssertUnwindSafe(|| builder.make())) {
         Ok(made) => made.map_err(|error| io::Error::other(error.to_string())),
@@ -141,7 +143,7 @@ mod tests {
             let _ = tell.send((sched_getaffinity(None), pool));
             Ok(())
         };
-        let thread = spawn_pinned("test".into(), cpu, 1, |builder| builder.io_memory(64 << 10), work);
+        let thread = spawn_pinned("test".into(), cpu, |builder| builder.io_memory(64 << 10), work);
         thread.expect("it starts").join().expect("no panic").expect("it works");
         let (own, pool) = told.recv().expect("it was sent");
         let mut only = CpuSet::new();

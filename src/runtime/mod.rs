@@ -1,8 +1,10 @@
 //! What a core runs on: the only room that knows glommio, io_uring or a file descriptor.
 //!
 //! Each core is one thread: a glommio executor that hosts one task, the [`driver`], which turns the network
-//! [`ring`], runs the core's [`tasks`], and advances its [`timers`]. A [`Core`] is the handle to all of that.
+//! [`ring`], runs the core's [`tasks`], and turns its timer [`wheel`]. A [`Core`] is the handle to all of that.
 
+mod accepted;
+mod blocking;
 mod cgroup;
 mod clock;
 mod core;
@@ -18,19 +20,21 @@ mod ring;
 mod stream;
 mod takeover;
 mod tasks;
-mod timers;
+mod timer;
+mod waiter;
+mod wheel;
 
-pub use self::core::{Core, Counts};
+pub use self::core::{Beat, Core, Counts};
 pub use self::cores::Cores;
 
+pub(crate) use self::accepted::Accepted;
 pub(crate) use self::cgroup::{Cgroups, CpuQuota, MemoryLimit, Throttling};
-pub(crate) use self::core::{Notice, Phase};
+pub(crate) use self::core::{Mailbox, Notice, Phase};
 pub(crate) use self::executor::{launch, tell_all};
 pub(crate) use self::listener::{Listener, bind, listen};
 pub(crate) use self::loads::{Loads, Place};
-pub(crate) use self::mailbox::Mailbox;
 pub(crate) use self::probe::probe;
 pub(crate) use self::ring::Payload;
-pub(crate) use self::stream::{Accepted, Stream};
+pub(crate) use self::stream::Stream;
 pub(crate) use self::takeover::{Offer, Shared, is_offered, take_over};
-pub(crate) use self::timers::Timer;
+pub(crate) use self::timer::Timer;
