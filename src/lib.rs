@@ -9,6 +9,7 @@ mod http;
 mod router;
 mod runtime;
 mod server;
+mod threads;
 
 pub mod doctor;
 #[cfg(any(test, fuzzing))]
@@ -22,7 +23,7 @@ pub use self::extract::{FromRequest, FromRequestParts, Json, Path, Peer, Query};
 pub use self::extract::{OptionalFromRequest, OptionalFromRequestParts};
 pub use self::http::body::{Body, Trailers};
 pub use self::http::headers::Headers;
-pub use self::http::limits::Limits;
+pub use self::http::limits::{InvalidSetting, Limits};
 pub use self::http::request::Request;
 pub use self::http::request_id::RequestId;
 pub use self::http::respond::IntoResponse;

@@ -5,6 +5,7 @@
 
 mod accepted;
 mod blocking;
+mod cgroup;
 mod clock;
 mod core;
 mod cores;
@@ -13,6 +14,7 @@ mod executor;
 pub mod files;
 mod listener;
 mod loads;
+mod machine;
 mod mailbox;
 mod probe;
 mod ring;
@@ -27,6 +29,7 @@ pub use self::core::{Beat, Core, Counts};
 pub use self::cores::Cores;
 
 pub(crate) use self::accepted::Accepted;
+pub(crate) use self::cgroup::{Cgroups, CpuQuota, MemoryLimit, Throttling};
 pub(crate) use self::core::{Mailbox, Notice, Phase};
 pub(crate) use self::executor::{launch, tell_all};
 pub(crate) use self::listener::{Listener, bind, listen};
