@@ -138,14 +138,15 @@ impl Load {
         self.depth = depth;
     }
 
-    /// Looks, without waiting, which connections have something to read, and calls `ready` for each.
+    /// Looks, without waiting, which connections have something to read, and calls `ready` for each; returns their
+    /// number.
     #[inline]
-    fn look(&mut self, mut ready: impl FnMut(&mut Self, u32, &Event)) -> io::Result<()> {
+    fn look(&mut self, mut ready: impl FnMut(&mut Self, u32, &Event)) -> io::Result<usize> {
         let mut events = std::mem::take(&mut self.events);
         events.clear();
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
         let result = match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&at_once)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(events.len()),
             Err(error) => Err(error.into()),
         };
         for event in &events {
@@ -221,6 +222,11 @@ impl Tally {
         }
     }
 
+    /// Keeps the first error that is not a connection's own.
+    fn note(&mut self, error: &io::Error) {
+        self.first_error.get_or_insert_with(|| format!("epoll_wait: {error}"));
+    }
+
     /// Nanoseconds since the beginning.
     #[inline]
     fn now(&self) -> u64 {
@@ -235,7 +241,7 @@ impl Tally {
             planned,
             sent: self.sent,
             answered: self.answered,
-            errors: planned - self.answered,
+            errors: planned.saturating_sub(self.answered),
             error: self.first_error,
             seconds,
             latency: self.latencies.summary(),

@@ -117,6 +117,22 @@ fn what_is_never_answered_counts_as_slow_and_as_an_error() {
 }
 
 #[test]
+fn a_late_answer_is_not_taken_for_one_of_the_next_run() {
+    let address = serve(|number| {
+        if number == 3 {
+            thread::sleep(Duration::from_secs(3));
+        }
+        ANSWER.to_vec()
+    });
+    let mut load = connect(address, 2);
+    let outcome = at_rate(&mut load, 1_000, 10);
+    assert_eq!((outcome.planned, outcome.answered, outcome.errors), (10, 9, 1));
+    // The answer comes while this run is under way; its connection was given up.
+    let outcome = at_rate(&mut load, 10, 1_500);
+    assert_eq!((outcome.planned, outcome.answered, outcome.errors), (15, 15, 0));
+}
+
+#[test]
 fn a_wrong_first_answer_is_an_error_at_once() {
     let target =
         Target { address: serve(|_| ANSWER.to_vec()), path: "/".to_owned(), body: Some(b"hullo".to_vec()) };

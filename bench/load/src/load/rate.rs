@@ -48,8 +48,7 @@ impl Run<'_> {
     fn turn(&mut self) -> bool {
         let now = self.send();
         let (over, lost) = (self.due.is_none(), self.idle.is_empty());
-        let overdue = now.saturating_sub(self.due.unwrap_or(self.last)) > PATIENCE;
-        if self.waiting == 0 && (over || lost) || overdue {
+        if self.waiting == 0 && (over || lost) {
             return false;
         }
         let Self { load, states, idle, waiting, tally, .. } = self;
@@ -72,11 +71,15 @@ impl Run<'_> {
                 }
             }
         });
-        if let Err(error) = looked {
-            self.tally.first_error.get_or_insert_with(|| format!("epoll_wait: {error}"));
-            return false;
+        match looked {
+            // The time is that before the look: a generator that did not run for long has not looked for long.
+            Ok(0) => now.saturating_sub(self.due.unwrap_or(self.last)) <= PATIENCE,
+            Ok(_) => true,
+            Err(error) => {
+                self.tally.note(&error);
+                false
+            }
         }
-        true
     }
 
     /// Sends what is due, while a connection is idle; returns the time.
@@ -107,12 +110,14 @@ impl Run<'_> {
         self.due = self.schedule.next();
     }
 
-    /// What was never answered has taken until now, at least: without it the quantiles would flatter.
+    /// What was never answered has taken until now, at least: without it the quantiles would flatter. An answer that
+    /// comes later would be taken for another request's, so that its connection is given up.
     fn end(mut self) -> Outcome {
         let now = self.tally.now();
-        for state in &self.states {
+        for (number, state) in self.states.iter().enumerate() {
             if let State::Waiting(start) = state {
                 self.tally.latencies.record(now - start);
+                self.load.connections[number] = None;
             }
         }
         while let Some(start) = self.due {
