@@ -132,7 +132,7 @@ impl Responder {
                 (Some("GET"), Some("/plaintext")) => out.extend_from_slice(&self.ok),
                 (Some("GET"), Some("/json")) => {
                     out.extend_from_slice(&self.json);
-                    serde_json::to_writer(&mut *out, &MESSAGE).expect("writing to memory does not fail");
+                    append_message(out);
                 }
                 _ => {
                     out.extend_from_slice(&self.not_found);
@@ -142,6 +142,10 @@ impl Responder {
         }
         Answered { consumed, close: false }
     }
+}
+
+fn append_message(out: &mut Vec<u8>) {
+    serde_json::to_writer(out, &MESSAGE).expect("writing to memory does not fail");
 }
 
 #[cfg(test)]
