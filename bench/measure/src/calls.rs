@@ -70,6 +70,7 @@ impl Tracer {
             server: server.name.clone(),
             counted_by: self.name().to_owned(),
             per_request,
+            refused: outcome.refusal().filter(|_| !settings.believe_all),
         })
     }
 }

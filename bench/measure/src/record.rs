@@ -60,6 +60,8 @@ pub(crate) struct Calls {
     /// `perf`, or `strace`, which slows the server down.
     pub(crate) counted_by: String,
     pub(crate) per_request: f64,
+    /// Why the count is not to be believed; none as a rule.
+    pub(crate) refused: Option<String>,
 }
 
 /// What idle connections take.

@@ -10,6 +10,8 @@ use crate::statistics::Spread;
 /// What the others are compared with.
 const FLOOR: &str = "floor";
 const NOTHING: &str = "-";
+/// Behind a count of calls whose load was not what was asked for.
+const DOUBTFUL: &str = "?";
 
 /// Tables of everything that was measured, in the order in which it was.
 pub(crate) fn tables(records: &[Record]) -> String {
@@ -146,7 +148,9 @@ fn calls(records: &[Record], name: &Name, server: &str) -> String {
         Record::Calls(calls) if calls.name == *name && calls.server == server => Some(calls),
         _ => None,
     });
-    found.map_or(NOTHING.to_owned(), |calls| format!("{:.3}", calls.per_request))
+    found.map_or(NOTHING.to_owned(), |calls| {
+        format!("{:.3}{}", calls.per_request, if calls.refused.is_some() { DOUBTFUL } else { "" })
+    })
 }
 
 /// What a reader must know before believing the tables.
@@ -179,6 +183,9 @@ fn remarks(records: &[Record]) -> String {
     }
     if records.iter().any(|record| matches!(record, Record::Calls(calls) if calls.counted_by == "strace")) {
         text += "calls: counted by strace, which slows the servers down: the more load, the fewer\n";
+    }
+    if records.iter().any(|record| matches!(record, Record::Calls(calls) if calls.refused.is_some())) {
+        let _ = writeln!(text, "calls{DOUBTFUL} were counted while the load was not what was asked for");
     }
     if all > 0 {
         let _ = writeln!(text, "steal: at most {:.1} % of a slice on either core", worst * 100.0);
@@ -241,6 +248,23 @@ mod tests {
         assert!(text.lines().any(|line| line.starts_with("floor") && line.ends_with("2 of 3")), "{text}");
         assert!(text.contains("REFUSED 1 of 6 slices: the generator was late: by\n"), "{text}");
         assert!(text.contains("steal: at most 12.5 %"), "{text}");
+    }
+
+    #[test]
+    fn a_count_of_calls_under_a_wrong_load_is_marked() {
+        let calls = |refused: Option<&str>| {
+            Record::Calls(crate::record::Calls {
+                name: Name { scenario: "saturated".to_owned(), connections: 64 },
+                server: "floor".to_owned(),
+                counted_by: "perf".to_owned(),
+                per_request: 0.5,
+                refused: refused.map(str::to_owned),
+            })
+        };
+        let text = tables(&[slice(0, "floor", 10.0, None), calls(None)]);
+        assert!(text.contains("0.500 ") && !text.contains('?'), "{text}");
+        let text = tables(&[slice(0, "floor", 10.0, None), calls(Some("late"))]);
+        assert!(text.contains("0.500? ") && text.contains("calls? were counted"), "{text}");
     }
 
     #[test]
