@@ -37,7 +37,7 @@ environment
   SERVER_CPU   where the servers run       (0)
   CLIENT_CPU   where the generator spins   (1)
   REFUSE       0: slices that are refused count all the same; to try things out on a busy machine
-  WRK2         path of a wrk2: runs it beside, 12 s for each server and rate, as a check
+  WRK2         path of a wrk2: runs it beside the bursts, 12 s for each server, as a check
 
 Needs cargo and util-linux (taskset, setpriv); perf or strace to count system calls. The measurements go to
 target/bench/.

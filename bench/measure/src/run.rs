@@ -8,7 +8,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use load::Load;
+use load::{Load, Spacing};
 
 use crate::calls::Tracer;
 use crate::process::resident;
@@ -86,7 +86,7 @@ fn rounds(
             journal.write(Record::Calls(tracer.measure(server, scenario, settings)?))?;
         }
         if let Some(program) = &settings.wrk2
-            && let Kind::Rate { rate, .. } = scenario.kind
+            && let Kind::Rate { rate, spacing: Spacing::Bursts(_) } = scenario.kind
         {
             progress(&format!("{}, wrk2 with {}", scenario.name(), server.name));
             journal.write(Record::Wrk2(wrk2::measure(program, server, scenario, rate)?))?;
