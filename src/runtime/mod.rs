@@ -17,6 +17,7 @@ mod stream;
 mod takeover;
 mod tasks;
 mod timers;
+mod transport;
 
 pub use self::core::{Core, Counts};
 pub use self::cores::Cores;
@@ -28,6 +29,7 @@ pub(crate) use self::loads::{Loads, Place};
 pub(crate) use self::mailbox::Mailbox;
 pub(crate) use self::probe::probe;
 pub(crate) use self::ring::Payload;
-pub(crate) use self::stream::{Accepted, Stream};
+pub(crate) use self::stream::Accepted;
 pub(crate) use self::takeover::{Offer, Shared, is_offered, take_over};
 pub(crate) use self::timers::Timer;
+pub(crate) use self::transport::Transport;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::admission::Verdict;
+use super::admission::Admittance;
 use super::complaint::Complaint;
 use super::connection::Connection;
 use super::shed::shed;
@@ -77,7 +77,7 @@ async fn wait_or_drain(worker: &Worker, wait: Duration) {
 
 /// Serves a connection here, or has a core serve it that has noticeably fewer.
 fn place(worker: &Rc<Worker>, accepted: Accepted) {
-    match worker.elsewhere() {
+    match worker.places.elsewhere() {
         Some((core, place)) => worker.core.hand_over(core, accepted, place),
         None => take_in(worker, accepted, None),
     }
@@ -92,17 +92,19 @@ pub(super) fn adopt(worker: &Rc<Worker>, accepted: Accepted, place: Place) {
 fn take_in(worker: &Rc<Worker>, accepted: Accepted, place: Option<Place>) {
     // A peer that is gone already has none; it will be noticed soon enough.
     let peer = accepted.peer().ok();
-    match worker.admit(peer.map(|peer| peer.ip()), place) {
-        Verdict::Admitted(admission) => {
+    match worker.places.admit(peer.map(|peer| peer.ip()), place) {
+        Admittance::Admitted(admission) => {
             let stream = accepted.open(&worker.core);
-            let mut connection = Connection::new(admission, stream, peer);
+            let mut connection = Connection::new(worker, admission, stream, peer);
             worker.core.spawn(async move {
                 if let Some(upgrade) = connection.serve().await {
                     (upgrade.then)(Upgraded::new(connection)).await;
                 }
             });
         }
-        Verdict::Shed(place) => worker.core.spawn(shed(place, accepted.open(&worker.core))),
-        Verdict::Refused => accepted.reset(),
+        Admittance::Shed(place) => {
+            worker.core.spawn(shed(Rc::clone(worker), place, accepted.open(&worker.core)));
+        }
+        Admittance::Refused => accepted.reset(),
     }
 }

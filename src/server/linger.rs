@@ -2,15 +2,25 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Duration;
 
-use crate::runtime::{Stream, Timer};
+use super::patience::Patience;
+use super::waits::Wait;
+use crate::runtime::{Core, Transport};
 
-/// Says goodbye, and listens until the peer has done so too, has sent `most` bytes, or the timer's deadline passes.
+/// Says goodbye, and listens until the peer has done so too, has sent `most` bytes, or the time has passed.
 ///
 /// A close with unread input resets the connection, and a reset destroys the answer on its way: the peer must read
-/// it before it learns that nobody reads what it sends (RFC 9112 section 9.6).
-pub(super) async fn linger(stream: &Stream, timer: &Timer, most: usize) {
+/// the answer before it learns that nobody reads what it sends (RFC 9112 section 9.6).
+pub(super) async fn linger(
+    stream: &mut impl Transport,
+    patience: &mut Patience,
+    core: &Core,
+    time: Duration,
+    most: usize,
+) {
     stream.shut_down();
+    patience.restart(Wait::Linger, core.now(), time);
     let mut heard = 0;
     poll_fn(|cx| {
         while let Poll::Ready(received) = stream.poll_receive(cx) {
@@ -22,7 +32,7 @@ pub(super) async fn linger(stream: &Stream, timer: &Timer, most: usize) {
                 return Poll::Ready(());
             }
         }
-        if timer.poll_passed(cx) { Poll::Ready(()) } else { Poll::Pending }
+        if patience.poll_passed(Wait::Linger, core.now(), cx) { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
 }
