@@ -60,6 +60,13 @@ impl Stream {
         self.core.ring().poll_broken(self.id, self.core.tasks(), cx)
     }
 
+    /// Whether something has arrived that the ring has not delivered yet (`FIONREAD`; of the end of a stream this says
+    /// nothing). Exact: what the kernel delivers, it delivers within a turn of the ring.
+    pub(crate) fn has_unread(&self) -> bool {
+        let ring = self.core.ring();
+        ring.socket_fd(self.id).is_some_and(|fd| rustix::io::ioctl_fionread(fd).is_ok_and(|bytes| bytes > 0))
+    }
+
     /// Has the connection end with a reset instead of a farewell, so that the peer cannot take what it got for the
     /// whole (`SO_LINGER` in `socket(7)`).
     pub(crate) fn reset_at_end(&self) {

@@ -27,6 +27,9 @@ pub(crate) trait Transport: 'static {
     /// Says that nothing more will be sent.
     fn shut_down(&mut self);
 
+    /// Whether something has arrived that was not delivered yet: then the peer is not late, but this core.
+    fn has_unread(&self) -> bool;
+
     /// Has the connection end with a reset instead of a farewell, so that the peer cannot take what it got for the
     /// whole.
     fn reset_at_end(&mut self);
@@ -61,6 +64,10 @@ impl Transport for Stream {
 
     fn shut_down(&mut self) {
         Stream::shut_down(self);
+    }
+
+    fn has_unread(&self) -> bool {
+        Stream::has_unread(self)
     }
 
     fn reset_at_end(&mut self) {

@@ -128,7 +128,11 @@ impl<T: Transport> Connection<T> {
                 Poll::Ready(Err(Refusal::bad("the connection ended before the body did").into()))
             }
             Poll::Ready(Ok(bytes)) => {
-                self.current.body_rate.arrived(self.worker.core.now(), bytes.len());
+                let now = self.now();
+                if self.patience.has_passed(wait, now) {
+                    self.current.body_rate.forgive(now);
+                }
+                self.current.body_rate.arrived(now, bytes.len());
                 self.http.receive(bytes);
                 self.patience.end(Wait::Body);
                 Poll::Ready(Ok(()))
@@ -142,12 +146,18 @@ impl<T: Transport> Connection<T> {
                     _ => deadlines.body.min(self.current.body_rate.left(now, deadlines.min_body_rate)),
                 };
                 self.patience.begin(wait, now, time);
-                // A peer that takes nothing is cut for that: it would not read that its body came too slowly.
-                if self.patience.poll_passed(wait, now, cx) && !self.patience.has_passed(Wait::Write, now) {
-                    Poll::Ready(Err(BODY_TOO_SLOW.into()))
-                } else {
-                    Poll::Pending
+                let has_passed = self.patience.has_passed(wait, now);
+                if !self.patience.poll_input_passed(wait, now, || self.stream.has_unread(), cx) {
+                    if has_passed {
+                        self.current.body_rate.forgive(now);
+                    }
+                    return Poll::Pending;
                 }
+                // A peer that takes nothing is cut for that: it would not read that its body came too slowly.
+                if self.patience.has_passed(Wait::Write, now) {
+                    return Poll::Pending;
+                }
+                Poll::Ready(Err(BODY_TOO_SLOW.into()))
             }
         }
     }

@@ -37,11 +37,11 @@ impl<T: Transport> Connection<T> {
             if !is_mid_head && self.worker.is_draining() {
                 let time = if self.answered { DRAIN_IDLE } else { DRAIN_FRESH };
                 self.patience.begin(Wait::Drain, now, time);
-                if self.patience.poll_passed(Wait::Drain, now, cx) {
+                if self.patience.poll_input_passed(Wait::Drain, now, || self.stream.has_unread(), cx) {
                     return Poll::Ready(Ok(Input::TooLate));
                 }
             }
-            if self.patience.poll_passed(wait, now, cx) {
+            if self.patience.poll_input_passed(wait, now, || self.stream.has_unread(), cx) {
                 Poll::Ready(Ok(Input::TooLate))
             } else {
                 Poll::Pending

@@ -32,7 +32,11 @@ pub(super) async fn linger(
                 return Poll::Ready(());
             }
         }
-        if patience.poll_passed(Wait::Linger, core.now(), cx) { Poll::Ready(()) } else { Poll::Pending }
+        if patience.poll_input_passed(Wait::Linger, core.now(), || stream.has_unread(), cx) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     })
     .await;
 }

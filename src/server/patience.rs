@@ -13,21 +13,33 @@ pub(super) struct Patience {
     /// For when the timer is set. It may be too early, and is then set anew: a wait that is begun at each request, and
     /// ends later than the one before, costs a store.
     set_for: Option<Instant>,
+    /// How often the wait that was begun last was prolonged.
+    prolonged: u16,
 }
+
+/// How long a wait is prolonged when the peer was in time and this core was not: a few turns of the ring.
+const GRACE: Duration = Duration::from_millis(5);
+/// How often. What the kernel holds is delivered within a few turns; this only keeps a fault from lasting for ever.
+const MOST_PROLONGED: u16 = 400;
 
 impl Patience {
     pub(super) fn new(core: &Core) -> Self {
-        Self { waits: Waits::new(core.now()), timer: Timer::new(core), set_for: None }
+        Self { waits: Waits::new(core.now()), timer: Timer::new(core), set_for: None, prolonged: 0 }
     }
 
     /// Begins a wait, unless it runs already.
     pub(super) fn begin(&mut self, wait: Wait, now: Instant, time: Duration) {
-        self.waits.begin(wait, end(now, time));
+        if !self.waits.runs(wait) {
+            self.restart(wait, now, time);
+        }
     }
 
     /// Begins a wait anew.
     pub(super) fn restart(&mut self, wait: Wait, now: Instant, time: Duration) {
-        self.waits.restart(wait, end(now, time));
+        // Some deadlines are meant for ever.
+        const MOST: Duration = Duration::from_secs(1 << 32);
+        self.prolonged = 0;
+        self.waits.restart(wait, now + time.min(MOST));
     }
 
     /// What was waited for has come, or is not waited for any more.
@@ -63,14 +75,29 @@ impl Patience {
         false
     }
 
+    /// The same for a wait for the peer to send something. A deadline is believed only when nothing has come: where
+    /// `has_unread` says that something has, the peer was in time, and this core has yet to take it. That happens after
+    /// the process stood still, and when more has come than there are buffers.
+    pub(super) fn poll_input_passed(
+        &mut self,
+        wait: Wait,
+        now: Instant,
+        has_unread: impl FnOnce() -> bool,
+        cx: &Context<'_>,
+    ) -> bool {
+        if !self.poll_passed(wait, now, cx) {
+            return false;
+        }
+        if self.prolonged == MOST_PROLONGED || !has_unread() {
+            return true;
+        }
+        self.prolonged += 1;
+        self.waits.restart(wait, now + GRACE);
+        self.poll_passed(wait, now, cx)
+    }
+
     fn set(&mut self, next: Instant, now: Instant) {
         self.timer.set(next.saturating_duration_since(now));
         self.set_for = Some(next);
     }
-}
-
-/// When a wait of this length ends. Some are meant to last for ever.
-fn end(now: Instant, time: Duration) -> Instant {
-    const MOST: Duration = Duration::from_secs(1 << 32);
-    now + time.min(MOST)
 }

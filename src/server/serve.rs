@@ -29,6 +29,13 @@ pub(super) struct Setup {
     pub(super) access_log: Option<OpenLog>,
 }
 
+/// A deadline that is missed by more than this is missed because the process stood still; then the drain lasts as long
+/// again.
+const STOOD_STILL: Duration = Duration::from_secs(1);
+
+/// Far longer than anybody waits, and short enough to be added to any moment.
+const LONGEST_DRAIN: Duration = Duration::from_secs(1 << 32);
+
 /// Begins to serve on this core.
 pub(super) fn serve(core: &Core, service: Box<dyn Service>, listeners: Vec<Listener>, setup: Setup) {
     let Setup { limits, deadlines, drain, loads, access_log } = setup;
@@ -61,14 +68,23 @@ pub(super) fn serve(core: &Core, service: Box<dyn Service>, listeners: Vec<Liste
 async fn drain_when_told(worker: Rc<Worker>, accepting: Rc<Cell<usize>>, drain: Duration) {
     // Every task is woken when the phase changes.
     poll_fn(|_| if worker.is_draining() { Poll::Ready(()) } else { Poll::Pending }).await;
+    let drain = drain.min(LONGEST_DRAIN);
     let deadline = Timer::new(&worker.core);
     deadline.set(drain);
+    let mut end = worker.core.now() + drain;
     let places = &worker.places;
     let mut done = pin!(places.ended().wait_until(|| accepting.get() == 0 && places.are_done()));
     let in_time = poll_fn(|cx| match done.as_mut().poll(cx) {
         Poll::Ready(()) => Poll::Ready(true),
-        Poll::Pending if deadline.poll_passed(cx) => Poll::Ready(false),
-        Poll::Pending => Poll::Pending,
+        Poll::Pending if !deadline.poll_passed(cx) => Poll::Pending,
+        Poll::Pending if worker.core.now().saturating_duration_since(end) > STOOD_STILL => {
+            // The process stood still meanwhile, and has yet to take what its peers have sent in time.
+            deadline.set(STOOD_STILL.min(drain));
+            end = worker.core.now() + STOOD_STILL;
+            deadline.poll_passed(cx);
+            Poll::Pending
+        }
+        Poll::Pending => Poll::Ready(false),
     });
     if !in_time.await {
         let (id, open) = (worker.core.id(), places.open());
