@@ -136,7 +136,7 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "text")]
     handler_timeout: Option<Deadline>,
 
-    /// Longest wait for a client to take the next piece of an answer, up to 256 KiB [default: 30s]
+    /// Longest time in which a client takes nothing of an answer that waits for it [default: 30s]
     #[arg(long, env = "KIANG_WRITE_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
     #[serde(deserialize_with = "text")]
     write_timeout: Option<Deadline>,

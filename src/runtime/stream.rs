@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::core::Core;
-use super::ring::{Payload, SocketId};
+use super::ring::{Payload, SocketId, acknowledged};
 use crate::bytes::Bytes;
 
 /// A connection that was accepted and that no core has begun to read from, so that any may take it: it costs a
@@ -65,6 +65,12 @@ impl Stream {
     pub(crate) fn has_unread(&self) -> bool {
         let ring = self.core.ring();
         ring.socket_fd(self.id).is_some_and(|fd| rustix::io::ioctl_fionread(fd).is_ok_and(|bytes| bytes > 0))
+    }
+
+    /// How much the peer has acknowledged so far: a number that changes when it takes something.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        // Of a socket that is not TCP there is no such number, and it never changes.
+        self.core.ring().socket_fd(self.id).and_then(acknowledged).unwrap_or(0)
     }
 
     /// Has the connection end with a reset instead of a farewell, so that the peer cannot take what it got for the

@@ -30,6 +30,9 @@ pub(crate) trait Transport: 'static {
     /// Whether something has arrived that was not delivered yet: then the peer is not late, but this core.
     fn has_unread(&self) -> bool;
 
+    /// How much the peer has acknowledged so far: a number that changes when it takes something.
+    fn acknowledged(&self) -> u64;
+
     /// Has the connection end with a reset instead of a farewell, so that the peer cannot take what it got for the
     /// whole.
     fn reset_at_end(&mut self);
@@ -68,6 +71,10 @@ impl Transport for Stream {
 
     fn has_unread(&self) -> bool {
         Stream::has_unread(self)
+    }
+
+    fn acknowledged(&self) -> u64 {
+        Stream::acknowledged(self)
     }
 
     fn reset_at_end(&mut self) {

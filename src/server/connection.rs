@@ -15,7 +15,9 @@ use super::access_log::Outcome;
 use super::admission::Admission;
 use super::current::Current;
 use super::patience::Patience;
+use super::sending::Leaving;
 use super::service::{Answer, Answering};
+use super::taking::Taking;
 use super::waits::Wait;
 use super::worker::Worker;
 use crate::h1::connection::{Connection as Http, Incoming, Rest, unsendable};
@@ -45,6 +47,9 @@ pub(super) struct Connection<T: Transport> {
     /// Answers that were written and not sent.
     pub(super) out: Vec<u8>,
     pub(super) patience: Patience,
+    pub(super) taking: Taking,
+    /// The last piece of a long body is on its way.
+    pub(super) leaving: Option<Leaving>,
     pub(super) current: Current,
     /// How many more requests are answered.
     requests_left: u64,
@@ -96,6 +101,8 @@ impl<T: Transport> Connection<T> {
             http: Http::new(),
             out: Vec::new(),
             patience,
+            taking: Taking::default(),
+            leaving: None,
             current: Current::default(),
             requests_left,
             answered: false,
@@ -300,6 +307,7 @@ impl<T: Transport> Connection<T> {
 
 impl<T: Transport> Drop for Connection<T> {
     fn drop(&mut self) {
+        self.end_leaving(&Outcome::Cut);
         self.end_entry(&Outcome::Cut);
         self.stream.put_buffer(std::mem::take(&mut self.out));
     }

@@ -25,8 +25,8 @@ pub struct Deadlines {
     /// For a handler, from the call to its response; beyond it, it is dropped and the request answered 503. The time
     /// it waits for the peer's body does not count: that has its own deadlines. Default 60 s.
     pub handler: Duration,
-    /// For the peer to take the next piece (up to 256 KiB) of a response; beyond it, the connection is cut.
-    /// Default 30 s.
+    /// For the peer to take anything of a response that waits to be sent, as its kernel acknowledges it; one that took
+    /// nothing is cut with a reset, at most a quarter of this later. Default 30 s.
     pub write: Duration,
 }
 

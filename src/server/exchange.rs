@@ -154,7 +154,7 @@ impl<T: Transport> Connection<T> {
                     return Poll::Pending;
                 }
                 // A peer that takes nothing is cut for that: it would not read that its body came too slowly.
-                if self.patience.has_passed(Wait::Write, now) {
+                if self.patience.has_passed(Wait::Write, now) && self.poll_takes(cx).is_ready() {
                     return Poll::Pending;
                 }
                 Poll::Ready(Err(BODY_TOO_SLOW.into()))

@@ -34,6 +34,17 @@ impl<T: Transport> Connection<T> {
                 Poll::Pending => {}
             }
             let now = self.now();
+            if self.leaving.is_some() {
+                // Not idle: the peer still takes the answer.
+                match self.poll_sent(cx) {
+                    Poll::Ready(Ok(())) if wait == Wait::Idle => {
+                        self.patience.restart(wait, now, self.worker.deadlines.idle);
+                    }
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(cut)) => return Poll::Ready(Err(cut)),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
             if !is_mid_head && self.worker.is_draining() {
                 let time = if self.answered { DRAIN_IDLE } else { DRAIN_FRESH };
                 self.patience.begin(Wait::Drain, now, time);

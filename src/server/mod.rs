@@ -21,6 +21,7 @@ mod serve;
 mod service;
 mod shed;
 mod signals;
+mod taking;
 mod upgrade;
 mod waits;
 mod worker;

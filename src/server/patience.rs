@@ -27,11 +27,13 @@ impl Patience {
         Self { waits: Waits::new(core.now()), timer: Timer::new(core), set_for: None, prolonged: 0 }
     }
 
-    /// Begins a wait, unless it runs already.
-    pub(super) fn begin(&mut self, wait: Wait, now: Instant, time: Duration) {
-        if !self.waits.runs(wait) {
+    /// Begins a wait, unless it runs already: to look again must not lengthen it. Whether it began.
+    pub(super) fn begin(&mut self, wait: Wait, now: Instant, time: Duration) -> bool {
+        let begins = !self.waits.runs(wait);
+        if begins {
             self.restart(wait, now, time);
         }
+        begins
     }
 
     /// Begins a wait anew.

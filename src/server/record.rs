@@ -2,6 +2,7 @@
 
 use super::access_log::Outcome;
 use super::connection::Connection;
+use super::sending::Leaving;
 use crate::h1::connection::Rest;
 use crate::h1::refusal::Refusal;
 use crate::http::request::Request;
@@ -35,6 +36,15 @@ impl<T: Transport> Connection<T> {
         if let Some(entry) = &mut self.current.entry {
             entry.answer(self.http.written());
             self.end_entry(&Outcome::Refused(refusal.reason));
+        }
+    }
+
+    /// The last piece of an answer has left, or never will.
+    pub(super) fn end_leaving(&mut self, outcome: &Outcome) {
+        if let Some(Leaving(Some(entry))) = self.leaving.take()
+            && let Some(log) = &self.worker.access_log
+        {
+            log.end(entry, outcome);
         }
     }
 

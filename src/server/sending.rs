@@ -4,8 +4,9 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll};
 
-use super::access_log::Outcome;
+use super::access_log::{Entry, Outcome};
 use super::connection::{Connection, Cut};
+use super::taking::Taking;
 use super::waits::Wait;
 use crate::bytes::Bytes;
 use crate::error::Error;
@@ -17,13 +18,20 @@ use crate::runtime::{Payload, Transport};
 /// The longest piece of a body given to the kernel at once, so that the write deadline sees progress.
 pub(super) const LONGEST_SEND: usize = 256 << 10;
 
+/// An answer of which the last piece is on its way, and its entry in the access log: until that piece has left, the
+/// answer can still be cut.
+pub(super) struct Leaving(pub(super) Option<Box<Entry>>);
+
 impl<T: Transport> Connection<T> {
     /// Sends what is left of a response.
     pub(super) async fn send_rest(&mut self, rest: Rest) -> Result<(), Cut> {
         match rest {
             // The application sends, in the new protocol.
             Rest::Nothing | Rest::Upgrade(_) => {}
-            Rest::Bytes(bytes) => self.send_bytes(bytes).await?,
+            Rest::Bytes(bytes) => {
+                self.send_bytes(bytes).await?;
+                self.leaving = Some(Leaving(self.current.entry.take()));
+            }
             Rest::Stream(body, encoder) => {
                 let sent = self.send_stream(body, encoder).await;
                 if sent.is_err() {
@@ -139,22 +147,33 @@ impl<T: Transport> Connection<T> {
         poll_fn(|cx| self.poll_sent(cx)).await
     }
 
-    /// Ready when nothing is being sent; the connection is cut if the peer takes nothing for too long.
+    /// Ready when nothing is being sent. A peer that takes nothing for too long is cut, with a reset: what it is owed
+    /// must not stay in the kernel.
     pub(super) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cut>> {
-        match self.stream.poll_sent(cx) {
-            Poll::Ready(result) => {
-                self.patience.end(Wait::Write);
-                Poll::Ready(result.map_err(|_| Cut))
-            }
-            Poll::Pending => {
-                let now = self.now();
-                self.patience.begin(Wait::Write, now, self.worker.deadlines.write);
-                if self.patience.poll_passed(Wait::Write, now, cx) {
-                    Poll::Ready(Err(Cut))
-                } else {
-                    Poll::Pending
-                }
-            }
+        let result = match self.stream.poll_sent(cx) {
+            Poll::Ready(result) => result,
+            Poll::Pending => return self.poll_takes(cx),
+        };
+        self.patience.end(Wait::Write);
+        if self.leaving.is_some() {
+            self.end_leaving(if result.is_ok() { &Outcome::Answered } else { &Outcome::Cut });
         }
+        Poll::Ready(result.map_err(|_| Cut))
+    }
+
+    /// Ready, with an error, when the peer has taken nothing for longer than it may.
+    pub(super) fn poll_takes(&mut self, cx: &Context<'_>) -> Poll<Result<(), Cut>> {
+        let (now, most) = (self.now(), self.worker.deadlines.write);
+        if self.patience.begin(Wait::Write, now, Taking::first_look(most)) {
+            self.taking.reset();
+        }
+        while self.patience.poll_passed(Wait::Write, now, cx) {
+            let Some(after) = self.taking.look(self.stream.acknowledged(), now, most) else {
+                self.stream.reset_at_end();
+                return Poll::Ready(Err(Cut));
+            };
+            self.patience.restart(Wait::Write, now, after);
+        }
+        Poll::Pending
     }
 }

@@ -13,6 +13,7 @@
 #![allow(unsafe_code, reason = "the one room that talks to the kernel through shared memory; see above")]
 
 mod accept;
+mod acknowledged;
 mod buffers;
 mod parking;
 mod socket;
@@ -30,6 +31,7 @@ use self::socket::Socket;
 use super::tasks::Tasks;
 
 pub(super) use self::accept::AcceptorId;
+pub(super) use self::acknowledged::acknowledged;
 pub(super) use self::parking::Parking;
 pub(crate) use self::socket::Payload;
 pub(super) use self::socket::SocketId;
