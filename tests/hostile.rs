@@ -120,6 +120,46 @@ fn a_refused_client_that_is_still_sending_can_read_why() {
 }
 
 #[test]
+fn a_refused_client_that_reads_only_when_it_has_sent_everything_can_read_why() {
+    // So do many clients, Python's and Node's among them.
+    const LENGTH: usize = 30 << 20;
+    let server = Server::start(&["--max-body", "1MB"]);
+    for (path, length, status) in
+        [("/upload", LENGTH, 413), ("/nowhere", 1_000_000, 404), ("/nowhere", LENGTH, 413)]
+    {
+        for _ in 0..3 {
+            let mut client = server.connect();
+            client.send(format!(
+                "POST {path} HTTP/1.1\r\nHost: kiang.test\r\nContent-Length: {length}\r\n\r\n"
+            ));
+            client.try_send(vec![b'x'; length]).expect("all of it is taken");
+            let response = client.response();
+            assert_eq!((response.status, response.closes()), (status, true), "{path}");
+            client.closed();
+        }
+    }
+}
+
+#[test]
+fn a_refused_client_that_sends_slowly_is_listened_to_for_as_long_as_it_may_be() {
+    let server = Server::start(&["--max-body", "1MB", "--linger-timeout", "3s"]);
+    let mut client = server.connect();
+    let since = Instant::now();
+    client.send("POST /upload HTTP/1.1\r\nHost: kiang.test\r\nContent-Length: 30000000\r\n\r\n");
+    while client.try_send([b'x'; 100]).is_ok() {
+        assert!(since.elapsed() < PATIENCE, "listened to for ever");
+        thread::sleep(ms(50));
+    }
+    assert!(since.elapsed() > ms(2500), "{:?}", since.elapsed());
+    // One that is silent is let go before.
+    let since = Instant::now();
+    let mut client = server.connect();
+    client.send("POST /upload HTTP/1.1\r\nHost: kiang.test\r\nContent-Length: 30000000\r\n\r\n");
+    until(PATIENCE, "it is let go", || server.open_connections() == 1);
+    assert!((ms(1500)..ms(2900)).contains(&since.elapsed()), "{:?}", since.elapsed());
+}
+
+#[test]
 fn clients_that_never_read_are_bounded_and_cut_off() {
     let server = Server::start(&["--write-timeout", "2s"]);
     let mut other = server.connect();

@@ -140,6 +140,21 @@ pub(crate) struct Settings {
     #[arg(long, env = "KIANG_WRITE_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
     #[serde(deserialize_with = "text")]
     write_timeout: Option<Deadline>,
+
+    /// Longest time to listen to a client that still sends after its last answer [default: 30s]
+    #[arg(long, env = "KIANG_LINGER_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
+    #[serde(deserialize_with = "text")]
+    linger_timeout: Option<Deadline>,
+
+    /// Longest wait for one more request on an idle connection while the server drains [default: 250ms]
+    #[arg(long, env = "KIANG_DRAIN_IDLE_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
+    #[serde(deserialize_with = "text")]
+    drain_idle_timeout: Option<Deadline>,
+
+    /// Longest time to listen to a client that was told that there is no place for it [default: 1s]
+    #[arg(long, env = "KIANG_SHED_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
+    #[serde(deserialize_with = "text")]
+    shed_timeout: Option<Deadline>,
 }
 
 const LOGS: &str = "Logs (the one on stderr shows what KIANG_LOG says)";
@@ -211,6 +226,9 @@ impl Settings {
             idle_timeout: self.idle_timeout.or(other.idle_timeout),
             handler_timeout: self.handler_timeout.or(other.handler_timeout),
             write_timeout: self.write_timeout.or(other.write_timeout),
+            linger_timeout: self.linger_timeout.or(other.linger_timeout),
+            drain_idle_timeout: self.drain_idle_timeout.or(other.drain_idle_timeout),
+            shed_timeout: self.shed_timeout.or(other.shed_timeout),
         }
     }
 
@@ -254,6 +272,9 @@ impl Settings {
                 idle: self.idle_timeout.map_or(deadlines.idle, |deadline| deadline.0),
                 handler: self.handler_timeout.map_or(deadlines.handler, |deadline| deadline.0),
                 write: self.write_timeout.map_or(deadlines.write, |deadline| deadline.0),
+                linger: self.linger_timeout.map_or(deadlines.linger, |deadline| deadline.0),
+                drain_idle: self.drain_idle_timeout.map_or(deadlines.drain_idle, |deadline| deadline.0),
+                shed: self.shed_timeout.map_or(deadlines.shed, |deadline| deadline.0),
             },
         };
         config.check()?;

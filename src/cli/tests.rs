@@ -96,7 +96,7 @@ fn every_setting_reaches_its_place_by_flag_and_by_file() {
         --access-log-sample 12 --log-format json --max-head 4B --max-headers 3 --max-target 2 \
         --max-body 5kB --max-buffered-body 6 --max-connections 7 --head-timeout 8ms --body-timeout 9s \
         --idle-timeout 10m --write-timeout 11h --max-requests 12 --max-connections-per-peer 13 --min-body-rate 14 \
-        --handler-timeout 15s";
+        --handler-timeout 15s --linger-timeout 16s --drain-idle-timeout 17ms --shed-timeout 18ms";
     let file: Vec<_> = flags
         .trim_start_matches("--")
         .split(" --")
@@ -132,6 +132,9 @@ fn every_setting_reaches_its_place_by_flag_and_by_file() {
             idle: Duration::from_secs(600),
             handler: Duration::from_secs(15),
             write: Duration::from_secs(39_600),
+            linger: Duration::from_secs(16),
+            drain_idle: Duration::from_millis(17),
+            shed: Duration::from_millis(18),
         };
         assert_eq!(config.deadlines, deadlines);
     }
@@ -266,6 +269,9 @@ fn every_flag_is_documented_with_variable_key_and_default() {
         ("idle-timeout", span(deadlines.idle)),
         ("handler-timeout", span(deadlines.handler)),
         ("write-timeout", span(deadlines.write)),
+        ("linger-timeout", span(deadlines.linger)),
+        ("drain-idle-timeout", span(deadlines.drain_idle)),
+        ("shed-timeout", span(deadlines.shed)),
     ];
     let cli = Cli::command();
     let serve = cli.find_subcommand("serve").expect("there is `serve`");

@@ -325,6 +325,9 @@ fn check_deadlines(deadlines: &Deadlines) -> Result<()> {
         ("idle", deadlines.idle),
         ("handler", deadlines.handler),
         ("write", deadlines.write),
+        ("linger", deadlines.linger),
+        ("drain_idle", deadlines.drain_idle),
+        ("shed", deadlines.shed),
     ];
     match all.iter().find(|(_, deadline)| deadline.is_zero()) {
         Some((name, _)) => Err(Error::new(format!(

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// How long one peer may take over everything, and a handler over its answer. Every wait of a connection has one of these; they are kept to the
-/// millisecond.
+/// How long one peer may take over everything, and a handler over its answer. Every wait of a connection has one of
+/// these; they are kept to the millisecond.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,6 +28,15 @@ pub struct Deadlines {
     /// For the peer to take anything of a response that waits to be sent, as its kernel acknowledges it; one that took
     /// nothing is cut with a reset, at most a quarter of this later. Default 30 s.
     pub write: Duration,
+    /// For a peer that is still sending when its last answer has left, such as one that is refused: so long it is
+    /// listened to, in order that it can read the answer before it learns that nobody reads what it sends (RFC 9112
+    /// section 9.6). One that sends nothing for 2 s is let go before. Default 30 s.
+    pub linger: Duration,
+    /// While the server drains, for one more request on an idle connection, which may be on its way; four times as
+    /// long on one that never had a request. Default 250 ms.
+    pub drain_idle: Duration,
+    /// For a peer to say goodbye that was told that its core has no place: a few round trips. Default 1 s.
+    pub shed: Duration,
 }
 
 impl Default for Deadlines {
@@ -39,6 +48,9 @@ impl Default for Deadlines {
             idle: Duration::from_secs(75),
             handler: Duration::from_secs(60),
             write: Duration::from_secs(30),
+            linger: Duration::from_secs(30),
+            drain_idle: Duration::from_millis(250),
+            shed: Duration::from_secs(1),
         }
     }
 }

@@ -2,21 +2,14 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
-use std::time::Duration;
 
 use super::connection::{Connection, Cut, Input};
 use super::linger::linger;
 use super::waits::Wait;
 use crate::runtime::Transport;
 
-/// While the server drains, an idle connection gets this long to send one more request, which is then answered
-/// with `Connection: close`: the request may be on its way already.
-const DRAIN_IDLE: Duration = Duration::from_millis(250);
-/// The same for a connection that has just been accepted.
-const DRAIN_FRESH: Duration = Duration::from_secs(1);
-/// How long and how much to listen to a peer after the last answer.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 1 << 20;
+/// A connection that has just been accepted gets so many times the wait of an idle one while the server drains.
+const FRESH_SHARE: u32 = 4;
 
 impl<T: Transport> Connection<T> {
     /// Waits for more to arrive.
@@ -46,7 +39,8 @@ impl<T: Transport> Connection<T> {
                 }
             }
             if !is_mid_head && self.worker.is_draining() {
-                let time = if self.answered { DRAIN_IDLE } else { DRAIN_FRESH };
+                let idle = self.worker.deadlines.drain_idle;
+                let time = if self.answered { idle } else { idle.saturating_mul(FRESH_SHARE) };
                 self.patience.begin(Wait::Drain, now, time);
                 if self.patience.poll_input_passed(Wait::Drain, now, || self.stream.has_unread(), cx) {
                     return Poll::Ready(Ok(Input::TooLate));
@@ -79,11 +73,12 @@ impl<T: Transport> Connection<T> {
         wait
     }
 
-    /// Sends what is left and says goodbye; if the peer may still be sending, listens for a moment.
+    /// Sends what is left and says goodbye; if the peer may still be sending, listens for as long as it does.
     pub(super) async fn finish(&mut self) {
         if self.flush().await.is_err() || self.sent().await.is_err() || !self.lingers {
             return;
         }
-        linger(&mut self.stream, &mut self.patience, &self.worker.core, LINGER, LINGER_BYTES).await;
+        let (terms, _farewell) = self.worker.farewells.enter(self.worker.deadlines.linger);
+        linger(&mut self.stream, &mut self.patience, &self.worker.core, terms).await;
     }
 }

@@ -1,10 +1,9 @@
 //! What becomes of a connection for which its core has no place: it is told so, and listened to for a moment.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use super::admission::Shedding;
-use super::linger::linger;
+use super::linger::{Terms, linger};
 use super::patience::Patience;
 use super::worker::Worker;
 use crate::h1::connection::Connection as Http;
@@ -12,8 +11,6 @@ use crate::http::respond::plain_status;
 use crate::runtime::{Payload, Transport};
 use http::StatusCode;
 
-/// How long to listen to a peer that was told to go: a few round trips, since its place is wanted by the next one.
-const LINGER: Duration = Duration::from_secs(1);
 /// How much to listen to: the head of a request and the beginning of a body.
 const LINGER_BYTES: usize = 64 << 10;
 /// When to come again, in seconds. A connection's place may become free at any time.
@@ -31,5 +28,8 @@ pub(super) async fn shed(worker: Rc<Worker>, _place: Shedding, mut stream: impl 
     }
     // Into the empty buffer of a new socket; should that fail, so does the lingering.
     stream.start_send(Payload::Buffer(out));
-    linger(&mut stream, &mut patience, &worker.core, LINGER, LINGER_BYTES).await;
+    // Its place is wanted by the next one.
+    let time = worker.deadlines.shed;
+    let terms = Terms { time, silence: time, most: LINGER_BYTES };
+    linger(&mut stream, &mut patience, &worker.core, terms).await;
 }

@@ -26,10 +26,12 @@ pub(super) enum Wait {
     Handler,
     /// The peer's farewell, after the last answer.
     Linger,
+    /// Anything more of the peer, meanwhile.
+    Silence,
 }
 
 impl Wait {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::FirstHead,
         Self::Head,
         Self::Idle,
@@ -39,6 +41,7 @@ impl Wait {
         Self::Write,
         Self::Handler,
         Self::Linger,
+        Self::Silence,
     ];
 
     const fn bit(self) -> u16 {
@@ -177,6 +180,6 @@ mod tests {
         }
         waits.end_request();
         let left: Vec<_> = Wait::ALL.into_iter().filter(|wait| waits.runs(*wait)).collect();
-        assert_eq!(left, [Wait::Body, Wait::Skip, Wait::Write, Wait::Handler, Wait::Linger]);
+        assert_eq!(left, [Wait::Body, Wait::Skip, Wait::Write, Wait::Handler, Wait::Linger, Wait::Silence]);
     }
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::access_log::CoreLog;
 use super::admission::Places;
 use super::deadlines::Deadlines;
+use super::linger::Farewells;
 use super::service::Service;
 use crate::h1::encode::Preamble;
 use crate::http::limits::Limits;
@@ -19,6 +20,8 @@ pub(super) struct Worker {
     pub(super) deadlines: Deadlines,
     pub(super) access_log: Option<Rc<CoreLog>>,
     pub(super) places: Rc<Places>,
+    /// The peers that are listened to after their last answer.
+    pub(super) farewells: Farewells,
     preamble: RefCell<Rc<Preamble>>,
     preamble_second: Cell<u64>,
 }
@@ -39,6 +42,7 @@ impl Worker {
             deadlines,
             access_log,
             places,
+            farewells: Farewells::default(),
             preamble: RefCell::new(Rc::new(Preamble::new(&core.clock().date()))),
             preamble_second: Cell::new(core.clock().date_second()),
         })
