@@ -235,6 +235,33 @@ fn out_of_descriptors_it_serves_on_says_so_once_and_recovers() {
 }
 
 #[test]
+fn out_of_descriptors_a_place_that_comes_free_is_taken_at_once() {
+    let server = Launch::serve(&["--cores", "1"]).limit("-n 64").start();
+    // Clients that reset as soon as they are answered, many more at a time than there are descriptors.
+    let (addr, since) = (server.addr(), Instant::now());
+    let clients: Vec<_> = (0..100)
+        .map(|_| {
+            thread::spawn(move || {
+                let mut answered = 0;
+                while since.elapsed() < ms(3000) {
+                    let Ok(mut client) = Client::try_connect(addr) else { continue };
+                    if client.try_send(PLAINTEXT).is_ok() && client.try_response().is_ok() {
+                        answered += 1;
+                    }
+                    client.reset();
+                }
+                answered
+            })
+        })
+        .collect();
+    let answered: u64 = clients.into_iter().map(|client| client.join().expect("no panic")).sum();
+    server.says("cannot accept a connection");
+    eprintln!("{answered} answered in 3 s");
+    // A pause of 100 ms for each error allows some 1,500.
+    assert!(answered > 3000, "{answered} answered in 3 s");
+}
+
+#[test]
 fn at_the_limit_of_connections_newcomers_wait_or_are_turned_away() {
     let server = Server::start(&["--cores", "1", "--max-connections", "4"]);
     let mut clients: Vec<_> = (0..4).map(|_| server.connect()).collect();

@@ -31,8 +31,9 @@ pub(super) struct Places {
     peers: Peers,
     told_full: Complaint,
     told_peer: Complaint,
-    /// Given when a connection has ended.
+    /// Given when a connection has ended, and how often that was.
     ended: Notice,
+    endings: Cell<u64>,
 }
 
 /// The open connections of each peer that has any, so there are never more entries than open connections. The
@@ -81,6 +82,7 @@ impl Places {
             told_full: Complaint::default(),
             told_peer: Complaint::default(),
             ended: Notice::default(),
+            endings: Cell::new(0),
         })
     }
 
@@ -92,6 +94,16 @@ impl Places {
     /// Given when a connection has ended, served or told to go.
     pub(super) fn ended(&self) -> &Notice {
         &self.ended
+    }
+
+    /// How many connections have ended so far.
+    pub(super) fn endings(&self) -> u64 {
+        self.endings.get()
+    }
+
+    fn tell_ended(&self) {
+        self.endings.set(self.endings.get() + 1);
+        self.ended.give();
     }
 
     /// Whether nothing is left, neither served nor told to go, nor on its way from another core.
@@ -163,7 +175,7 @@ impl Drop for Admission {
         places.open.set(places.open.get() - 1);
         places.peers.leave(*peer);
         places.core.update_counts(|counts| counts.connections -= 1);
-        places.ended.give();
+        places.tell_ended();
     }
 }
 
@@ -171,7 +183,7 @@ impl Drop for Shedding {
     fn drop(&mut self) {
         let Self(places) = self;
         places.shedding.set(places.shedding.get() - 1);
-        places.ended.give();
+        places.tell_ended();
     }
 }
 
