@@ -189,6 +189,11 @@ impl Core {
         self.0.phase.get()
     }
 
+    /// How many tasks wait for their turn behind the one that runs.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.tasks.waiting()
+    }
+
     /// Enters a phase and lets every task see it. There is no way back.
     pub(crate) fn enter_phase(&self, phase: Phase) {
         if self.0.phase.get() < phase {

@@ -6,9 +6,11 @@
 //! Its parts stand in files of their own: [`input`](super::input) waits for requests, [`exchange`](super::exchange) for
 //! handlers and bodies, [`sending`](super::sending) sends.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Instant;
 
 use super::access_log::Outcome;
@@ -17,6 +19,7 @@ use super::current::Current;
 use super::patience::Patience;
 use super::sending::Leaving;
 use super::service::{Answer, Answering};
+use super::share::Share;
 use super::taking::Taking;
 use super::waits::Wait;
 use super::worker::Worker;
@@ -31,9 +34,6 @@ use crate::http::upgrade::Upgrade;
 use crate::runtime::Transport;
 use http::StatusCode;
 
-/// Once this much is written it is sent, and pipelined requests behind it wait.
-const FLUSH_AT: usize = 64 << 10;
-
 const HEAD_TOO_SLOW: Refusal =
     Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request's head came too slowly");
 
@@ -47,6 +47,7 @@ pub(super) struct Connection<T: Transport> {
     /// Answers that were written and not sent.
     pub(super) out: Vec<u8>,
     pub(super) patience: Patience,
+    pub(super) share: Share,
     pub(super) taking: Taking,
     /// The last piece of a long body is on its way.
     pub(super) leaving: Option<Leaving>,
@@ -68,6 +69,7 @@ pub(super) struct Cut;
 enum Next {
     /// Everything that has arrived is answered.
     Input,
+    /// The share of this connection is used up.
     Flush,
     /// A handler's, to the request of this id.
     Answer(Answering, Kept),
@@ -101,6 +103,7 @@ impl<T: Transport> Connection<T> {
             http: Http::new(),
             out: Vec::new(),
             patience,
+            share: Share::default(),
             taking: Taking::default(),
             leaving: None,
             current: Current::default(),
@@ -138,7 +141,12 @@ impl<T: Transport> Connection<T> {
                         }
                     }
                 }
-                Next::Flush => self.flush().await?,
+                Next::Flush => {
+                    // The others have their turn until the kernel has taken it.
+                    self.flush().await?;
+                    self.sent().await?;
+                    self.room_in_turn().await;
+                }
                 Next::Answer(answering, id) => {
                     let mut response = self.await_answer(answering, &id).await?;
                     match self.respond(&mut response, &|| id.id()) {
@@ -190,7 +198,7 @@ impl<T: Transport> Connection<T> {
 
     fn answer_batch(&mut self, worker: &Worker, request: &mut Request) -> Next {
         loop {
-            if self.out.len() >= FLUSH_AT {
+            if self.share.is_used(self.out.len(), Instant::now) {
                 return Next::Flush;
             }
             let incoming = match self.http.next_request(&worker.limits, request.head_mut()) {
@@ -291,6 +299,21 @@ impl<T: Transport> Connection<T> {
         if self.http.is_mid_head() {
             self.refuse(HEAD_TOO_SLOW, None);
         }
+    }
+
+    /// Waits for a turn in which there is room for those who have used up their share. The task stays ready, and goes
+    /// behind the others.
+    async fn room_in_turn(&mut self) {
+        let Worker { core, turn, .. } = &*self.worker;
+        poll_fn(|cx| {
+            if turn.has_room(core.now(), Instant::now) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+        self.share.renew(core.waiting());
     }
 
     /// The time of this turn.

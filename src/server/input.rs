@@ -20,6 +20,7 @@ impl<T: Transport> Connection<T> {
             match self.stream.poll_receive(cx) {
                 Poll::Ready(Ok(bytes)) if bytes.is_empty() => return Poll::Ready(Ok(Input::Ended)),
                 Poll::Ready(Ok(bytes)) => {
+                    self.share.renew(self.worker.core.waiting());
                     self.http.receive(bytes);
                     return Poll::Ready(Ok(Input::Arrived));
                 }

@@ -19,6 +19,7 @@ mod record;
 mod sending;
 mod serve;
 mod service;
+mod share;
 mod shed;
 mod signals;
 mod taking;

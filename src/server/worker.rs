@@ -8,6 +8,7 @@ use super::admission::Places;
 use super::deadlines::Deadlines;
 use super::linger::Farewells;
 use super::service::Service;
+use super::share::Turn;
 use crate::h1::encode::Preamble;
 use crate::http::limits::Limits;
 use crate::runtime::{Core, Phase};
@@ -22,6 +23,8 @@ pub(super) struct Worker {
     pub(super) places: Rc<Places>,
     /// The peers that are listened to after their last answer.
     pub(super) farewells: Farewells,
+    /// What those who have used up their share have of a turn.
+    pub(super) turn: Turn,
     preamble: RefCell<Rc<Preamble>>,
     preamble_second: Cell<u64>,
 }
@@ -43,6 +46,7 @@ impl Worker {
             access_log,
             places,
             farewells: Farewells::default(),
+            turn: Turn::default(),
             preamble: RefCell::new(Rc::new(Preamble::new(&core.clock().date()))),
             preamble_second: Cell::new(core.clock().date_second()),
         })
