@@ -49,6 +49,40 @@ fn a_client_that_reads_slowly_and_keeps_reading_is_not_cut() {
     assert!(received > LENGTH, "the whole answer and its head: {received} bytes");
 }
 
+/// What the kernel still has to send for the server, on connections that the server has closed.
+fn half_dead(server: &Embedded) -> Vec<String> {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("procfs");
+    let port = format!(":{:04X}", server.addr().port());
+    let is_half_dead = |line: &&str| {
+        let mut columns = line.split_whitespace().skip(1);
+        let local = columns.next().is_some_and(|address| address.ends_with(&port));
+        // FIN-WAIT-1, in `include/net/tcp_states.h` of the kernel; a descriptor that is open has an inode.
+        local && columns.nth(1) == Some("04") && columns.nth(5) == Some("0")
+    };
+    table.lines().filter(is_half_dead).map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn a_last_answer_that_is_not_taken_is_reset_too() {
+    // So little that the kernel takes all of it.
+    let server = impatient("last.log", ms(500), 200 << 10);
+    let mut client = server.connect();
+    SockRef::from(client.stream()).set_recv_buffer_size(4 << 10).expect("SO_RCVBUF is settable");
+    client.send("GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let mut seen = Vec::new();
+    until(PATIENCE, "the connection is reset", || {
+        seen.extend(half_dead(&server));
+        let error = client.stream().take_error().expect("a socket");
+        error.is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+    });
+    assert!(seen.is_empty(), "{seen:?}");
+    // One that takes it gets all of it, and its end.
+    let mut client = server.connect();
+    let response = client.send("GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").response();
+    assert_eq!(response.body.len(), 200 << 10);
+    client.closed();
+}
+
 #[test]
 fn what_is_cut_is_reset_and_leaves_nothing_in_the_kernel() {
     let server = impatient("cut.log", ms(500), 12 << 20);
@@ -61,18 +95,7 @@ fn what_is_cut_is_reset_and_leaves_nothing_in_the_kernel() {
             .take_error()
             .is_ok_and(|error| error.is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset))
     });
-    let table = std::fs::read_to_string("/proc/net/tcp").expect("procfs");
-    let port = format!(":{:04X}", server.addr().port());
-    let half_dead: Vec<_> = table
-        .lines()
-        .filter(|line| {
-            let mut columns = line.split_whitespace().skip(1);
-            let local = columns.next().is_some_and(|address| address.ends_with(&port));
-            // FIN-WAIT-1, in `include/net/tcp_states.h` of the kernel.
-            local && columns.nth(1) == Some("04")
-        })
-        .collect();
-    assert!(half_dead.is_empty(), "{half_dead:?}");
+    until(PATIENCE, "nothing of it stays in the kernel", || half_dead(&server).is_empty());
     drop(server);
     let path = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let log = std::fs::read_to_string(path.join(format!("{}-cut.log", std::process::id()))).expect("a log");

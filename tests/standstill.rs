@@ -10,7 +10,7 @@ use support::{Client, PATIENCE, Server, ms, raise_open_files, skip};
 
 const PLAINTEXT: &str = "GET /plaintext HTTP/1.1\r\nHost: kiang.test\r\n\r\n";
 /// Longer than any deadline of these tests.
-const STANDSTILL: std::time::Duration = ms(900);
+const STANDSTILL: std::time::Duration = ms(3000);
 
 /// A server on one core, on which every wait for a peer is short.
 fn hasty(more: &[&str]) -> Server {
@@ -18,13 +18,13 @@ fn hasty(more: &[&str]) -> Server {
         "--cores",
         "1",
         "--head-timeout",
-        "300ms",
+        "2s",
         "--idle-timeout",
-        "300ms",
+        "2s",
         "--body-timeout",
-        "300ms",
+        "2s",
         "--min-body-rate",
-        "1MB",
+        "1kB",
     ];
     Server::start(&[&arguments, more].concat())
 }

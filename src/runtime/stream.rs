@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::core::Core;
-use super::ring::{Payload, SocketId, acknowledged};
+use super::ring::{Payload, SocketId, acknowledged, unacknowledged};
 use crate::bytes::Bytes;
 
 /// A connection that was accepted and that no core has begun to read from, so that any may take it: it costs a
@@ -71,6 +71,11 @@ impl Stream {
     pub(crate) fn acknowledged(&self) -> u64 {
         // Of a socket that is not TCP there is no such number, and it never changes.
         self.core.ring().socket_fd(self.id).and_then(acknowledged).unwrap_or(0)
+    }
+
+    /// How many bytes the kernel holds for the peer.
+    pub(crate) fn unacknowledged(&self) -> usize {
+        self.core.ring().socket_fd(self.id).map_or(0, unacknowledged)
     }
 
     /// Has the connection end with a reset instead of a farewell, so that the peer cannot take what it got for the

@@ -33,6 +33,9 @@ pub(crate) trait Transport: 'static {
     /// How much the peer has acknowledged so far: a number that changes when it takes something.
     fn acknowledged(&self) -> u64;
 
+    /// How many bytes the kernel holds for the peer.
+    fn unacknowledged(&self) -> usize;
+
     /// Has the connection end with a reset instead of a farewell, so that the peer cannot take what it got for the
     /// whole.
     fn reset_at_end(&mut self);
@@ -75,6 +78,10 @@ impl Transport for Stream {
 
     fn acknowledged(&self) -> u64 {
         Stream::acknowledged(self)
+    }
+
+    fn unacknowledged(&self) -> usize {
+        Stream::unacknowledged(self)
     }
 
     fn reset_at_end(&mut self) {

@@ -18,6 +18,9 @@ use crate::runtime::{Payload, Transport};
 /// The longest piece of a body given to the kernel at once, so that the write deadline sees progress.
 pub(super) const LONGEST_SEND: usize = 256 << 10;
 
+/// How many bytes may be left in the kernel when a connection is closed.
+const MOST_LEFT: usize = 64 << 10;
+
 /// An answer of which the last piece is on its way, and its entry in the access log: until that piece has left, the
 /// answer can still be cut.
 pub(super) struct Leaving(pub(super) Option<Box<Entry>>);
@@ -159,6 +162,27 @@ impl<T: Transport> Connection<T> {
             self.end_leaving(if result.is_ok() { &Outcome::Answered } else { &Outcome::Cut });
         }
         Poll::Ready(result.map_err(|_| Cut))
+    }
+
+    /// Sends what is left, and waits until the kernel holds little of it: once the connection is closed, what the kernel
+    /// holds is counted by no limit, and stays for as long as a peer that takes nothing answers its probes.
+    pub(super) async fn taken(&mut self) -> Result<(), Cut> {
+        self.flush().await?;
+        self.sent().await?;
+        if self.stream.unacknowledged() > MOST_LEFT {
+            // The peer waits for the end, and gets it behind the rest.
+            self.stream.shut_down();
+            poll_fn(|cx| {
+                if self.stream.unacknowledged() > MOST_LEFT {
+                    self.poll_takes(cx)
+                } else {
+                    Poll::Ready(Ok(()))
+                }
+            })
+            .await?;
+            self.patience.end(Wait::Write);
+        }
+        Ok(())
     }
 
     /// Ready, with an error, when the peer has taken nothing for longer than it may.

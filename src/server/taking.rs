@@ -14,9 +14,9 @@ pub(super) struct Taking {
 
 impl Taking {
     /// How long after its beginning a wait is looked at: so often that a peer which takes nothing is cut at most a
-    /// quarter later than `most` says, and never earlier.
+    /// quarter or a second later than `most` says, and never earlier.
     pub(super) fn first_look(most: Duration) -> Duration {
-        most / 4
+        (most / 4).min(Duration::from_secs(1))
     }
 
     /// Forgets what was seen: another wait begins.

@@ -21,3 +21,11 @@ pub(in super::super) fn acknowledged(fd: BorrowedFd<'_>) -> Option<u64> {
     };
     (result == 0).then_some(info.tcpi_bytes_acked)
 }
+
+/// How many bytes the kernel holds for the peer, which has not acknowledged them (`SIOCOUTQ` in `tcp(7)`).
+pub(in super::super) fn unacknowledged(fd: BorrowedFd<'_>) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open, and the kernel writes one `int`.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
+}

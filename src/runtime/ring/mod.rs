@@ -31,7 +31,7 @@ use self::socket::Socket;
 use super::tasks::Tasks;
 
 pub(super) use self::accept::AcceptorId;
-pub(super) use self::acknowledged::acknowledged;
+pub(super) use self::acknowledged::{acknowledged, unacknowledged};
 pub(super) use self::parking::Parking;
 pub(crate) use self::socket::Payload;
 pub(super) use self::socket::SocketId;
