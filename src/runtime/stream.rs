@@ -69,8 +69,10 @@ impl Stream {
 
     /// How much the peer has acknowledged so far: a number that changes when it takes something.
     pub(crate) fn acknowledged(&self) -> u64 {
-        // Of a socket that is not TCP there is no such number, and it never changes.
-        self.core.ring().socket_fd(self.id).and_then(acknowledged).unwrap_or(0)
+        let ring = self.core.ring();
+        let Some(fd) = ring.socket_fd(self.id) else { return 0 };
+        // A local socket does not count what its peer takes: there, what is left tells.
+        acknowledged(fd).unwrap_or_else(|| unacknowledged(fd) as u64)
     }
 
     /// How many bytes the kernel holds for the peer.

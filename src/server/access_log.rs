@@ -42,7 +42,7 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
-    /// Appended to this file, which is made if it is not there. It may be a FIFO, whose reader may come later.
+    /// Appended to this file, which is made if it is not there. A FIFO will do, and its reader may come later.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self { target: Target::File(path.into()), one_in: 1 }
     }
@@ -106,11 +106,11 @@ pub(super) struct CoreLog {
     time: Cell<(u128, Timestamp)>,
 }
 
-/// A request that will be logged, from its head to the end of its answer. It is boxed, and used again: most connections
+/// A request that will be logged, from its head to the end of its answer. Boxed, and used again: most connections
 /// have none, and an idle one should cost little.
 pub(super) struct Entry {
     since: Instant,
-    /// What follows from the head, as members of the JSON object. It is kept as text, since a handler may take the
+    /// What follows from the head, as members of the JSON object. Kept as text, since a handler may take the
     /// request away.
     head: Vec<u8>,
     status: Option<StatusCode>,
@@ -249,8 +249,8 @@ impl CoreLog {
         taken
     }
 
-    /// Has the lines handed over in a moment, unless that is arranged already. With no lines nothing is armed, and
-    /// an idle core sleeps.
+    /// Arranges that the lines are handed over in a moment, unless that is arranged already. With no lines nothing is
+    /// armed, and an idle core sleeps.
     fn flush_soon(self: &Rc<Self>) {
         // Once the core has stopped, whatever is dropped last takes the lines along.
         if self.core.phase() == Phase::Stopped || self.is_flushing.replace(true) {

@@ -1,4 +1,4 @@
-//! Who may come in: the connections of one core, counted in all and for each peer.
+//! Which connections may come in: those of one core, counted in all and for each peer.
 //!
 //! All that is counted here is counted when a connection begins and when it ends, never for a request. A leaf: it
 //! hands out guards that give their place back, and knows neither a connection nor a worker.
@@ -50,11 +50,11 @@ enum Peer {
 
 /// What becomes of a connection that has just been accepted.
 pub(super) enum Admittance {
-    /// It is served.
+    /// The connection is served.
     Admitted(Admission),
     /// The core has all it may have: the peer is told so.
     Shed(Shedding),
-    /// It is closed at once.
+    /// The connection is closed at once.
     Refused,
 }
 

@@ -15,9 +15,8 @@ use std::time::Instant;
 
 use super::access_log::Outcome;
 use super::admission::Admission;
-use super::current::Current;
+use super::current::{Current, Leaving};
 use super::patience::Patience;
-use super::sending::Leaving;
 use super::service::{Answer, Answering};
 use super::share::Share;
 use super::taking::Taking;
@@ -116,7 +115,7 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Serves until the connection ends, or leaves HTTP: then for what is to go on with it. By reference: a future
-    /// that takes it by value keeps room for it twice.
+    /// that takes the connection by value keeps room for it twice.
     pub(super) async fn serve(&mut self) -> Option<Box<Upgrade>> {
         match self.answer_all().await {
             Ok(None) => self.finish().await,
@@ -142,7 +141,7 @@ impl<T: Transport> Connection<T> {
                     }
                 }
                 Next::Flush => {
-                    // The others have their turn until the kernel has taken it.
+                    // The others have their turn until the kernel has taken what was written.
                     self.flush().await?;
                     self.sent().await?;
                     self.room_in_turn().await;
@@ -183,7 +182,7 @@ impl<T: Transport> Connection<T> {
         loop {
             match catch_unwind(AssertUnwindSafe(|| self.answer_batch(&worker, &mut request))) {
                 Ok(next) => return next,
-                // It was not a handler's: nothing is known of the connection's state.
+                // The panic was not a handler's: nothing is known of the connection's state.
                 Err(_) if !self.calls_handler => return Next::Cut,
                 Err(_) => {
                     self.calls_handler = false;
@@ -198,7 +197,7 @@ impl<T: Transport> Connection<T> {
 
     fn answer_batch(&mut self, worker: &Worker, request: &mut Request) -> Next {
         loop {
-            if self.share.is_used(self.out.len(), Instant::now) {
+            if self.share.is_used(self.out.len(), || worker.core.precise_now()) {
                 return Next::Flush;
             }
             let incoming = match self.http.next_request(&worker.limits, request.head_mut()) {
@@ -306,7 +305,7 @@ impl<T: Transport> Connection<T> {
     async fn room_in_turn(&mut self) {
         let Worker { core, turn, .. } = &*self.worker;
         poll_fn(|cx| {
-            if turn.has_room(core.now(), Instant::now) {
+            if turn.has_room(core.now(), || core.precise_now()) {
                 return Poll::Ready(());
             }
             cx.waker().wake_by_ref();

@@ -16,3 +16,7 @@ pub(super) struct Current {
     /// Its body will never be whole.
     pub(super) body_failed: bool,
 }
+
+/// An answer of which the last piece is on its way, and its entry in the access log: until that piece has left, the
+/// answer can still be cut.
+pub(super) struct Leaving(pub(super) Option<Box<Entry>>);

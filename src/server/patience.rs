@@ -10,7 +10,7 @@ use crate::runtime::{Core, Timer};
 pub(super) struct Patience {
     waits: Waits,
     timer: Timer,
-    /// For when the timer is set. It may be too early, and is then set anew: a wait that is begun at each request, and
+    /// For when the timer is set. This may be too early, and the timer is then set anew: a wait that is begun at each request, and
     /// ends later than the one before, costs a store.
     set_for: Option<Instant>,
     /// How often the wait that was begun last was prolonged.

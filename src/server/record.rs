@@ -2,7 +2,7 @@
 
 use super::access_log::Outcome;
 use super::connection::Connection;
-use super::sending::Leaving;
+use super::current::Leaving;
 use crate::h1::connection::Rest;
 use crate::h1::refusal::Refusal;
 use crate::http::request::Request;

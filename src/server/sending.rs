@@ -4,8 +4,9 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll};
 
-use super::access_log::{Entry, Outcome};
+use super::access_log::Outcome;
 use super::connection::{Connection, Cut};
+use super::current::Leaving;
 use super::taking::Taking;
 use super::waits::Wait;
 use crate::bytes::Bytes;
@@ -20,10 +21,6 @@ pub(super) const LONGEST_SEND: usize = 256 << 10;
 
 /// How many bytes may be left in the kernel when a connection is closed.
 const MOST_LEFT: usize = 64 << 10;
-
-/// An answer of which the last piece is on its way, and its entry in the access log: until that piece has left, the
-/// answer can still be cut.
-pub(super) struct Leaving(pub(super) Option<Box<Entry>>);
 
 impl<T: Transport> Connection<T> {
     /// Sends what is left of a response.

@@ -143,14 +143,14 @@ mod tests {
         assert!((10..=20).contains(&answered), "about a millisecond: {answered}");
         for _ in 0..3 {
             share.renew(99);
-            assert!(row(&mut share, DEAR, 10).0 <= 3, "it has learnt that they are dear");
+            assert!(row(&mut share, DEAR, 10).0 <= 3, "the share has learnt that they are dear");
         }
     }
 
     #[test]
     fn the_clock_is_not_asked_for_one_request_and_rarely_for_many() {
         let mut share = Share::default();
-        // It learns that they are cheap.
+        // The share learns that these are cheap.
         row(&mut share, CHEAP, 1);
         for (requests, looks) in [(1, 0), (2, 1), (16, 1), (200, 13)] {
             share.renew(0);
