@@ -22,6 +22,7 @@ mod stream;
 mod takeover;
 mod tasks;
 mod timer;
+mod transport;
 mod waiter;
 mod wheel;
 
@@ -39,3 +40,4 @@ pub(crate) use self::ring::Payload;
 pub(crate) use self::stream::Stream;
 pub(crate) use self::takeover::{Offer, Shared, is_offered, take_over};
 pub(crate) use self::timer::Timer;
+pub(crate) use self::transport::Transport;

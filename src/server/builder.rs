@@ -9,9 +9,9 @@ use std::time::Duration;
 use super::access_log::AccessLog;
 use super::deadlines::Deadlines;
 use super::handle::Handle;
+use super::serve::{Setup, serve};
 use super::service::Service;
 use super::signals::Listening;
-use super::worker::{Setup, Worker};
 use crate::error::{Error, Result};
 use crate::http::limits::Limits;
 use crate::runtime::{self, Core, Cores, Listener, Loads, Offer, Shared};
@@ -220,7 +220,7 @@ impl Server {
             let service = Box::new(make(core.clone()));
             let listeners =
                 own.into_iter().map(|(socket, shared)| Listener::new(core, socket, shared)).collect();
-            Worker::start(core, service, listeners, setup.clone());
+            serve(core, service, listeners, setup.clone());
             Ok(())
         })?;
         self.handle.attach(threads.mailboxes());
