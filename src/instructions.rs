@@ -1,0 +1,99 @@
+//! The way of a request through the engine without a socket: `bench/instructions` counts what it takes. Not public
+//! API, and compiled only for that program and the unit tests.
+
+use crate::bytes::{Bytes, Lease, Lender};
+use crate::h1::connection::{Connection, Incoming, Rest};
+use crate::h1::encode::Preamble;
+use crate::http::body::Body;
+use crate::http::limits::Limits;
+use crate::http::request::{Origin, Request};
+use crate::server::{Answer, Service};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+/// One connection of a core that has one, with what its worker would hold.
+pub struct Offline {
+    http: Connection,
+    service: Box<dyn Service>,
+    limits: Limits,
+    preamble: Rc<Preamble>,
+    out: Vec<u8>,
+}
+
+/// The requests as they lie in a buffer of the ring, to be received as often as wanted.
+pub struct Batch {
+    memory: Rc<Memory>,
+}
+
+struct Memory(Vec<u8>);
+
+impl Lender for Memory {
+    fn memory(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn returned(&self) {}
+}
+
+impl Batch {
+    /// Requests, one behind the other.
+    pub fn new(requests: Vec<u8>) -> Self {
+        Self { memory: Rc::new(Memory(requests)) }
+    }
+
+    fn lent(&self) -> Bytes {
+        Bytes::lent(Lease::new(self.memory.clone()), self.memory.0.len())
+    }
+}
+
+impl Offline {
+    /// A connection that was just accepted.
+    pub fn new(service: impl Service) -> Self {
+        Self {
+            http: Connection::new(),
+            service: Box::new(service),
+            limits: Limits::default(),
+            preamble: Rc::new(Preamble::new("Sun, 06 Nov 1994 08:49:37 GMT")),
+            out: Vec::new(),
+        }
+    }
+
+    /// Answers all requests of a batch, and returns what would be sent. The steps are those of `answer_arrived` in
+    /// `server/connection.rs`.
+    ///
+    /// # Panics
+    /// If a request is refused, ends the connection, or is not answered at once and in full.
+    pub fn answer(&mut self, batch: &Batch) -> &[u8] {
+        self.out.clear();
+        self.http.receive(batch.lent());
+        let buffered_body_bytes = self.limits.buffered_body_bytes;
+        let mut request = Request::new(Origin { peer: None, buffered_body_bytes });
+        let answered = catch_unwind(AssertUnwindSafe(|| self.answer_batch(&mut request)));
+        assert!(answered.is_ok(), "a handler panicked");
+        &self.out
+    }
+
+    fn answer_batch(&mut self, request: &mut Request) {
+        loop {
+            let incoming = match self.http.next_request(&self.limits, request.head_mut()) {
+                Ok(Some(incoming)) => incoming,
+                Ok(None) => break,
+                Err(refusal) => panic!("a request is refused: {refusal:?}"),
+            };
+            request.set_body(match incoming {
+                Incoming::Nothing => None,
+                Incoming::Whole(bytes) => Some(Body::from(bytes)),
+                Incoming::Arriving(_) => panic!("a body is not all there"),
+            });
+            let Answer::Ready(mut response) = self.service.call(request) else {
+                panic!("a handler waits");
+            };
+            let preamble = Rc::clone(&self.preamble);
+            match self.http.respond(&mut response, true, false, &preamble, &mut self.out) {
+                Ok(Rest::Nothing) => {}
+                rest => panic!("an answer is not written in full: {rest:?}"),
+            }
+            assert!(self.http.keep_alive(), "a request ends the connection");
+        }
+    }
+}
