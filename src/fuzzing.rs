@@ -3,8 +3,9 @@
 //! Each function takes any bytes, and panics where the engine breaks a promise.
 
 use crate::bytes::Bytes;
-use crate::h1::replay::{End, chunked as encode, decode, replay};
-use crate::h1::{framing, parse, reference};
+use crate::h1::oracle::reference;
+use crate::h1::oracle::replay::{End, chunked as encode, decode, replay};
+use crate::h1::{framing, parse};
 use crate::http::headers::{is_token, is_value};
 use crate::http::limits::Limits;
 use crate::http::request::Head;

@@ -12,11 +12,5 @@ pub(crate) mod parse;
 pub(crate) mod refusal;
 pub(crate) mod target;
 
-#[cfg(test)]
-mod properties;
 #[cfg(any(test, fuzzing))]
-pub(crate) mod reference;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod replay;
-#[cfg(test)]
-mod samples;
+pub(crate) mod oracle;

@@ -2,9 +2,9 @@
 //! `KIANG_PROPTEST_CASES` asks for more of them.
 
 use crate::fuzzing::{agree, cut_alike};
-use crate::h1::reference::{self, Verdict};
-use crate::h1::replay::{chunked, decode, replay};
-use crate::h1::samples::{Mutation, Sample, mutations, samples};
+use crate::h1::oracle::reference::{self, Verdict};
+use crate::h1::oracle::replay::{chunked, decode, replay};
+use crate::h1::oracle::samples::{Mutation, Sample, mutations, samples};
 use crate::http::limits::Limits;
 use proptest::collection::vec;
 use proptest::prelude::*;

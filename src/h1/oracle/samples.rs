@@ -1,6 +1,6 @@
 //! Requests made up from the grammar (RFC 9112), and ways to spoil them, for the property tests.
 
-use crate::h1::reference::{Field, Message};
+use crate::h1::oracle::reference::{Field, Message};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
