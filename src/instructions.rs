@@ -2,7 +2,7 @@
 //! API, and compiled only for that program and the unit tests.
 
 use crate::bytes::{Bytes, Lease, Lender};
-use crate::h1::connection::{Connection, Incoming, Rest};
+use crate::h1::connection::{Connection, Incoming, Rest, ServerSide};
 use crate::h1::encode::Preamble;
 use crate::http::body::Body;
 use crate::http::limits::Limits;
@@ -10,6 +10,9 @@ use crate::http::request::{Origin, Request};
 use crate::server::{Answer, Service};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+
+/// What a server says that does not drain, of a request whose body nobody reads any more.
+const SERVER: ServerSide = ServerSide { keep_alive: true, reads_on: false };
 
 /// One connection of a core that has one, with what its worker would hold.
 pub struct Offline {
@@ -89,7 +92,7 @@ impl Offline {
                 panic!("a handler waits");
             };
             let preamble = Rc::clone(&self.preamble);
-            match self.http.respond(&mut response, true, false, &preamble, &mut self.out) {
+            match self.http.respond(&mut response, SERVER, &preamble, &mut self.out) {
                 Ok(Rest::Nothing) => {}
                 rest => panic!("an answer is not written in full: {rest:?}"),
             }

@@ -88,7 +88,10 @@ impl FromRequest for Bytes {
     const NEEDS_BODY: bool = true;
 
     fn from_request(request: &mut Request) -> Result<Self> {
-        request.body_mut().whole().ok_or_else(|| Error::new("a body was extracted before it was collected"))
+        request
+            .body_mut()
+            .take_whole()
+            .ok_or_else(|| Error::new("a body was extracted before it was collected"))
     }
 }
 

@@ -4,9 +4,10 @@
 use crate::bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::h1::decode::{Decoder, Piece};
-use crate::h1::encode::{self, BodyEncoder, Framing, Persistence, Preamble};
-use crate::h1::framing::{self, KnownHost};
+use crate::h1::encode::{self, BodyEncoder, Persistence, Preamble, ResponseFraming};
+use crate::h1::framing::{self, KnownHost, RequestFraming};
 use crate::h1::parse;
+use crate::h1::plan::{BodySize, Facts, RequestFacts, plan};
 use crate::h1::refusal::Refusal;
 use crate::http::body::Body;
 use crate::http::headers::{Headers, Known, ResponseHeaders, list_members};
@@ -31,7 +32,6 @@ const MOST_EMPTY_LINES: u8 = 100;
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// One connection's protocol state.
-#[expect(clippy::struct_excessive_bools, reason = "facts of the current request, independent of each other")]
 pub(crate) struct Connection {
     /// What has arrived and was not read yet.
     input: Bytes,
@@ -41,19 +41,32 @@ pub(crate) struct Connection {
     known_host: KnownHost,
     /// How many empty lines have come since the last request.
     empty_lines: u8,
-    body: Option<Decoder>,
-    http_11: bool,
-    /// The head of the current request could be read.
-    has_head: bool,
+    current: Current,
     /// Of the last answer, the status and the bytes of body behind its head.
     written: (StatusCode, usize),
-    answers_head: bool,
+    keep_alive: bool,
+}
+
+/// What is known of the request that is being answered. Replaced as a whole by the next one.
+#[derive(Default)]
+struct Current {
+    /// What the head says; `None` if no head could be read.
+    head: Option<RequestFacts>,
+    body: Option<Decoder>,
     /// The client waits for a `100 (Continue)` that was not sent.
     expects_continue: bool,
     accepts_trailers: bool,
     /// The protocols that the client offers to switch to, as a list.
     offered: Option<Box<[u8]>>,
-    keep_alive: bool,
+}
+
+/// What the server's side has to say before a response is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServerSide {
+    /// Another request may follow; false while the server drains.
+    pub(crate) keep_alive: bool,
+    /// Somebody may still read the request's body.
+    pub(crate) reads_on: bool,
 }
 
 /// The body of a request that has just begun.
@@ -85,14 +98,8 @@ impl Connection {
             unfinished: Vec::new(),
             known_host: KnownHost::default(),
             empty_lines: 0,
-            body: None,
-            http_11: true,
-            has_head: false,
+            current: Current::default(),
             written: (StatusCode::OK, 0),
-            answers_head: false,
-            expects_continue: false,
-            accepts_trailers: false,
-            offered: None,
             keep_alive: true,
         }
     }
@@ -106,7 +113,7 @@ impl Connection {
         self.unfinished.extend_from_slice(&std::mem::take(&mut self.input));
         // A head ends in a line feed, so bytes without one cannot complete it: this keeps a head that comes
         // byte by byte from being parsed once for every byte.
-        let parse = bytes.contains(&b'\n') || self.body.is_some();
+        let parse = bytes.contains(&b'\n') || self.current.body.is_some();
         self.unfinished.extend_from_slice(&bytes);
         if parse {
             self.input = std::mem::take(&mut self.unfinished).into();
@@ -121,9 +128,7 @@ impl Connection {
         head: &mut Head,
     ) -> Result<Option<Incoming>, Refusal> {
         debug_assert!(self.body_is_read(), "the body of the request before stands between");
-        self.body = None;
-        self.has_head = false;
-        self.answers_head = false;
+        self.current = Current::default();
         // Empty lines before a request are ignored (RFC 9112 section 2.2), and begin none.
         while self.input.starts_with(b"\r\n") {
             self.input.advance(2);
@@ -145,36 +150,36 @@ impl Connection {
             self.unfinished = std::mem::take(&mut self.input).to_vec();
             return Ok(None);
         };
-        self.has_head = true;
-        self.http_11 = head.version == Version::HTTP_11;
-        self.answers_head = head.method == Method::HEAD;
+        self.current.head = Some(RequestFacts {
+            http_11: head.version == Version::HTTP_11,
+            is_head: head.method == Method::HEAD,
+        });
         let terms = framing::terms(head, &mut self.known_host)?;
         self.keep_alive &= terms.keep_alive;
         self.input.advance(length);
         self.empty_lines = 0;
-        self.expects_continue = false;
-        self.accepts_trailers = terms.accepts_trailers;
-        self.offered = terms.offers_upgrade.then(|| framing::offered(&head.headers));
-        if terms.framing == framing::Framing::Length(0) {
+        self.current.accepts_trailers = terms.accepts_trailers;
+        self.current.offered = terms.offers_upgrade.then(|| framing::offered(&head.headers));
+        if terms.framing == RequestFraming::Length(0) {
             return Ok(Some(Incoming::Nothing));
         }
         let mut decoder = Decoder::new(terms.framing, limits)?;
-        if let framing::Framing::Length(length) = terms.framing
+        if let RequestFraming::Length(length) = terms.framing
             && length <= self.input.len() as u64
             && let Piece::Content(bytes) = decoder.decode(&mut self.input, limits)?
         {
             return Ok(Some(Incoming::Whole(bytes)));
         }
         // A client that has begun to send no longer waits (RFC 9110 section 10.1.1).
-        self.expects_continue = terms.expects_continue && self.input.is_empty();
+        self.current.expects_continue = terms.expects_continue && self.input.is_empty();
         let length = decoder.left();
-        self.body = Some(decoder);
+        self.current.body = Some(decoder);
         Ok(Some(Incoming::Arriving(length)))
     }
 
     /// The next piece of the current request's body.
     pub(crate) fn next_piece(&mut self, limits: &Limits) -> Result<Piece, Refusal> {
-        match &mut self.body {
+        match &mut self.current.body {
             Some(decoder) => decoder.decode(&mut self.input, limits),
             None => Ok(Piece::End),
         }
@@ -182,81 +187,55 @@ impl Connection {
 
     /// The trailers that came at the end of the current request's body, if any did.
     pub(crate) fn take_trailers(&mut self) -> Option<Headers> {
-        self.body.as_mut().and_then(Decoder::take_trailers)
+        self.current.body.as_mut().and_then(Decoder::take_trailers)
     }
 
     /// Writes the interim response that the client waits for, if it waits for one.
     pub(crate) fn invite_body(&mut self, out: &mut Vec<u8>) {
-        if std::mem::take(&mut self.expects_continue) {
+        if std::mem::take(&mut self.current.expects_continue) {
             out.extend_from_slice(CONTINUE);
         }
     }
 
     /// Writes the head of a response, and its body if that is short.
     ///
-    /// `keep_alive` is the server's own word: false while it drains. `reads_on` says that somebody may still read
-    /// the request's body.
-    ///
     /// # Errors
-    /// If it cannot be sent as its handler made it. Nothing is written then.
+    /// If the response cannot be sent as its handler made it. Nothing is written then.
     pub(crate) fn respond(
         &mut self,
         response: &mut Response,
-        keep_alive: bool,
-        reads_on: bool,
+        server: ServerSide,
         preamble: &Preamble,
         out: &mut Vec<u8>,
     ) -> Result<Rest> {
         let status = response.status();
         if status.is_informational() {
-            return self.switch(response, keep_alive, reads_on, preamble, out);
+            return self.switch(response, server, preamble, out);
         }
-        let bodiless = matches!(status.as_u16(), 204 | 304);
-        let declared = if response.sets_ours() { declared_length(response.headers())? } else { None };
-        let whole = response.body_mut().whole();
-        if let (Some(bytes), Some(declared)) = (&whole, declared)
-            && declared != bytes.len() as u64
-            && !((self.answers_head || bodiless) && bytes.is_empty())
-        {
-            let length = bytes.len();
-            return Err(Error::new(format!(
-                "a handler set Content-Length to {declared}, and its body has {length} bytes"
-            )));
-        }
-        let length = match &whole {
-            Some(bytes) => Some(bytes.len() as u64),
-            None => response.body_mut().length().or(declared),
+        let (declared, closes) = if response.sets_ours() {
+            (declared_length(response.headers())?, closes(response.headers()))
+        } else {
+            (None, false)
         };
-        // RFC 9110 section 15.3.6: no content, and that is framed.
-        let empty = status == StatusCode::RESET_CONTENT;
-        let framing = match length {
-            _ if bodiless => Framing::Bodiless,
-            _ if empty => Framing::Length(0),
-            // The answer to HEAD has no body, and may say how long it would be (RFC 9110 section 9.3.2).
-            Some(0) if self.answers_head => Framing::Length(declared.unwrap_or(0)),
-            Some(length) => Framing::Length(length),
-            None if self.http_11 => Framing::Chunked,
-            None => Framing::UntilClose,
+        let whole = response.body_mut().take_whole();
+        let body = match &whole {
+            Some(bytes) => BodySize::Whole(bytes.len() as u64),
+            None => BodySize::Made(response.body_mut().length()),
         };
-        self.keep_alive &= keep_alive
-            && framing != Framing::UntilClose
-            && (reads_on || self.can_skip_body())
-            && !(response.sets_ours() && closes(response.headers()));
-        let persistence = match (self.keep_alive, self.http_11) {
-            (false, _) => Persistence::Close,
-            (true, true) => Persistence::Implied,
-            (true, false) => Persistence::KeepAlive,
-        };
-        // After the head of the final response it is too late.
-        if reads_on {
+        let may_persist =
+            self.keep_alive && server.keep_alive && (server.reads_on || self.can_skip_body()) && !closes;
+        // No answer is made to a head that could not be read, but a refusal.
+        let request = self.current.head.unwrap_or(RequestFacts { http_11: true, is_head: false });
+        let plan = plan(&Facts { status, body, declared, request, may_persist })?;
+        self.keep_alive = plan.persistence != Persistence::Close;
+        // Behind the head of the final response an invitation comes too late.
+        if server.reads_on {
             self.invite_body(out);
         }
-        encode::head(preamble, response, framing, persistence, out);
+        encode::head(preamble, response, plan.framing, plan.persistence, out);
         self.written = (status, 0);
-        if bodiless || empty || self.answers_head {
-            return Ok(Rest::Nothing);
-        }
         Ok(match whole {
+            _ if !plan.sends_body => Rest::Nothing,
             Some(bytes) if bytes.len() <= COPIED_BODY => {
                 out.extend_from_slice(&bytes);
                 self.written.1 = bytes.len();
@@ -265,7 +244,7 @@ impl Connection {
             Some(bytes) => Rest::Bytes(bytes),
             None => {
                 let body = std::mem::take(response.body_mut());
-                Rest::Stream(body, BodyEncoder::new(framing, self.accepts_trailers))
+                Rest::Stream(body, BodyEncoder::new(plan.framing, self.current.accepts_trailers))
             }
         })
     }
@@ -274,8 +253,7 @@ impl Connection {
     fn switch(
         &mut self,
         response: &mut Response,
-        keep_alive: bool,
-        reads_on: bool,
+        server: ServerSide,
         preamble: &Preamble,
         out: &mut Vec<u8>,
     ) -> Result<Rest> {
@@ -284,17 +262,17 @@ impl Connection {
             return Err(Error::new(format!("a handler answered with {status}, which is no final answer")));
         };
         // Only to what was offered (RFC 9110 section 7.8).
-        let is_offered = self.offered.as_ref().is_some_and(|offered| {
+        let is_offered = self.current.offered.as_ref().is_some_and(|offered| {
             list_members(std::iter::once(&**offered)).any(|name| name.eq_ignore_ascii_case(&upgrade.protocol))
         });
         if is_offered && self.body_is_read() {
-            encode::head(preamble, response, Framing::Bodiless, Persistence::Upgrade, out);
+            encode::head(preamble, response, ResponseFraming::Bodiless, Persistence::Upgrade, out);
             self.written = (response.status(), 0);
             return Ok(Rest::Upgrade(upgrade));
         }
         // RFC 9110 section 15.5.22
         let mut refusal = plain_status(StatusCode::UPGRADE_REQUIRED).header("Upgrade", upgrade.protocol);
-        self.respond(&mut refusal, keep_alive, reads_on, preamble, out)
+        self.respond(&mut refusal, server, preamble, out)
     }
 
     /// What has arrived behind the last request.
@@ -309,9 +287,11 @@ impl Connection {
     /// where the next request would begin is no longer known.
     pub(crate) fn refuse(&mut self, refusal: Refusal, preamble: &Preamble, out: &mut Vec<u8>) {
         self.keep_alive = false;
-        // Also the answer to a HEAD that was not understood has no body.
-        self.answers_head |= !self.has_head
-            && [&self.input[..], &self.unfinished].iter().any(|head| head.starts_with(b"HEAD "));
+        // The answer to a HEAD has no body, also if the rest of its head was not understood.
+        let is_head = match self.current.head {
+            Some(head) => head.is_head,
+            None => [&self.input[..], &self.unfinished].iter().any(|head| head.starts_with(b"HEAD ")),
+        };
         let text = format!(
             "{} {}: {}\n",
             refusal.status.as_u16(),
@@ -319,10 +299,10 @@ impl Connection {
             refusal.reason
         );
         let response = Response::of_type(ContentType::TEXT, Body::empty()).with_status(refusal.status);
-        let framing = Framing::Length(text.len() as u64);
+        let framing = ResponseFraming::Length(text.len() as u64);
         encode::head(preamble, &response, framing, Persistence::Close, out);
         self.written = (refusal.status, 0);
-        if !self.answers_head {
+        if !is_head {
             out.extend_from_slice(text.as_bytes());
             self.written.1 = text.len();
         }
@@ -336,7 +316,7 @@ impl Connection {
     /// Whether the head that [`next_request`](Self::next_request) was given last is that of the current request,
     /// also if it was then refused.
     pub(crate) fn has_head(&self) -> bool {
-        self.has_head
+        self.current.head.is_some()
     }
 
     /// Whether another request may follow on this connection.
@@ -346,7 +326,7 @@ impl Connection {
 
     /// Whether the body of the current request has been read to its end.
     pub(crate) fn body_is_read(&self) -> bool {
-        self.body.as_ref().is_none_or(Decoder::is_done)
+        self.current.body.as_ref().is_none_or(Decoder::is_done)
     }
 
     /// Whether part of a head has arrived and the rest has not.
@@ -356,11 +336,11 @@ impl Connection {
 
     /// Whether what is left of the request's body is worth reading only to reach the next request.
     pub(crate) fn can_skip_body(&self) -> bool {
-        match &self.body {
+        match &self.current.body {
             None => true,
             Some(body) => {
                 body.is_done()
-                    || !self.expects_continue && body.left().is_some_and(|left| left <= SKIPPED_BODY)
+                    || !self.current.expects_continue && body.left().is_some_and(|left| left <= SKIPPED_BODY)
             }
         }
     }

@@ -38,7 +38,7 @@ impl Preamble {
 
 /// How a response's body is framed (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
+pub(crate) enum ResponseFraming {
     /// The status allows no body (1xx, 204, 304): no framing field.
     Bodiless,
     Length(u64),
@@ -63,7 +63,7 @@ pub(crate) enum Persistence {
 pub(crate) fn head(
     preamble: &Preamble,
     response: &Response,
-    framing: Framing,
+    framing: ResponseFraming,
     persistence: Persistence,
     out: &mut Vec<u8>,
 ) {
@@ -76,13 +76,15 @@ pub(crate) fn head(
         field(name, value, out);
     }
     match framing {
-        Framing::Length(length) => content_length(length, persistence, out),
-        Framing::Chunked => {
+        ResponseFraming::Length(length) => content_length(length, persistence, out),
+        ResponseFraming::Chunked => {
             out.extend_from_slice(b"Transfer-Encoding: chunked");
             out.extend_from_slice(persistence.end_of_head());
         }
         // The last line's end is there already.
-        Framing::Bodiless | Framing::UntilClose => out.extend_from_slice(&persistence.end_of_head()[2..]),
+        ResponseFraming::Bodiless | ResponseFraming::UntilClose => {
+            out.extend_from_slice(&persistence.end_of_head()[2..]);
+        }
     }
 }
 
@@ -120,13 +122,13 @@ impl Persistence {
 /// Frames the pieces of a streamed body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyEncoder {
-    framing: Framing,
+    framing: ResponseFraming,
     /// The client has said that it reads trailers; else they are left out (RFC 9110 section 6.5.1).
     accepts_trailers: bool,
 }
 
 impl BodyEncoder {
-    pub(crate) fn new(framing: Framing, accepts_trailers: bool) -> Self {
+    pub(crate) fn new(framing: ResponseFraming, accepts_trailers: bool) -> Self {
         Self { framing, accepts_trailers }
     }
 
@@ -134,13 +136,13 @@ impl BodyEncoder {
     /// than the announced length is an error: it would be read as the next response.
     pub(crate) fn before_piece(&mut self, length: usize, out: &mut Vec<u8>) -> Result<()> {
         match &mut self.framing {
-            Framing::Bodiless | Framing::UntilClose => {}
-            Framing::Length(left) => {
+            ResponseFraming::Bodiless | ResponseFraming::UntilClose => {}
+            ResponseFraming::Length(left) => {
                 *left = left.checked_sub(length as u64).ok_or_else(|| {
                     Error::new("a response's body is longer than the Content-Length its handler set")
                 })?;
             }
-            Framing::Chunked => {
+            ResponseFraming::Chunked => {
                 let mut digits = [0; 16];
                 out.extend_from_slice(hexadecimal(length, &mut digits));
                 out.extend_from_slice(b"\r\n");
@@ -151,23 +153,23 @@ impl BodyEncoder {
 
     /// Writes what comes after a piece.
     pub(crate) fn after_piece(&self, out: &mut Vec<u8>) {
-        if self.framing == Framing::Chunked {
+        if self.framing == ResponseFraming::Chunked {
             out.extend_from_slice(b"\r\n");
         }
     }
 
     /// Whether trailers can be sent, and are wanted.
     pub(crate) fn takes_trailers(&self) -> bool {
-        self.accepts_trailers && self.framing == Framing::Chunked
+        self.accepts_trailers && self.framing == ResponseFraming::Chunked
     }
 
     /// Frames the end. Less than the announced length is an error: the client would wait for the rest.
     pub(crate) fn end(&self, trailers: &ResponseHeaders, out: &mut Vec<u8>) -> Result<()> {
         match self.framing {
-            Framing::Length(1..) => {
+            ResponseFraming::Length(1..) => {
                 Err(Error::new("a response's body is shorter than the Content-Length its handler set"))
             }
-            Framing::Chunked => {
+            ResponseFraming::Chunked => {
                 out.extend_from_slice(b"0\r\n");
                 for (name, value) in trailers {
                     field(name, value, out);
@@ -199,7 +201,7 @@ mod tests {
 
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
-    fn written(status: StatusCode, framing: Framing, persistence: Persistence) -> String {
+    fn written(status: StatusCode, framing: ResponseFraming, persistence: Persistence) -> String {
         let response = Response::new(status).header("X-A", "b").header("content-length", "99");
         let mut out = Vec::new();
         head(&Preamble::new(DATE), &response, framing, persistence, &mut out);
@@ -209,13 +211,13 @@ mod tests {
     #[test]
     fn a_head_has_one_framing_field_and_it_is_the_engines() {
         assert_eq!(
-            written(StatusCode::OK, Framing::Length(13), Persistence::Implied),
+            written(StatusCode::OK, ResponseFraming::Length(13), Persistence::Implied),
             format!(
                 "HTTP/1.1 200 OK\r\nServer: kiang\r\nDate: {DATE}\r\nX-A: b\r\nContent-Length: 13\r\n\r\n"
             )
         );
         assert_eq!(
-            written(StatusCode::NO_CONTENT, Framing::Bodiless, Persistence::Close),
+            written(StatusCode::NO_CONTENT, ResponseFraming::Bodiless, Persistence::Close),
             format!(
                 "HTTP/1.1 204 No Content\r\nServer: kiang\r\nDate: {DATE}\r\nX-A: b\r\nConnection: close\r\n\r\n"
             )
@@ -224,7 +226,7 @@ mod tests {
 
     #[test]
     fn chunks_carry_their_size_in_hexadecimal() {
-        let mut encoder = BodyEncoder::new(Framing::Chunked, true);
+        let mut encoder = BodyEncoder::new(ResponseFraming::Chunked, true);
         let trailers: ResponseHeaders = [(Bytes::from("X-Sum"), Bytes::from("1"))].into_iter().collect();
         let mut out = Vec::new();
         encoder.before_piece(0x1f, &mut out).unwrap();
@@ -238,7 +240,7 @@ mod tests {
     fn a_body_that_does_not_match_its_length_is_never_sent_as_if_it_did() {
         let none = ResponseHeaders::new();
         let mut out = Vec::new();
-        let mut encoder = BodyEncoder::new(Framing::Length(3), true);
+        let mut encoder = BodyEncoder::new(ResponseFraming::Length(3), true);
         encoder.before_piece(2, &mut out).unwrap();
         assert!(encoder.end(&none, &mut out).is_err());
         assert!(encoder.before_piece(2, &mut out).is_err());

@@ -8,7 +8,7 @@ use http::{Method, StatusCode, Version};
 
 /// How a request's body is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
+pub(crate) enum RequestFraming {
     /// That many bytes; zero where the head says nothing (RFC 9112 section 6.3).
     Length(u64),
     Chunked,
@@ -18,7 +18,7 @@ pub(crate) enum Framing {
 #[expect(clippy::struct_excessive_bools, reason = "what a request may ask for, independent of each other")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Terms {
-    pub(crate) framing: Framing,
+    pub(crate) framing: RequestFraming,
     pub(crate) keep_alive: bool,
     /// The client waits for `100 (Continue)` before it sends the body (RFC 9110 section 10.1.1).
     pub(crate) expects_continue: bool,
@@ -61,7 +61,7 @@ pub(crate) fn terms(head: &mut Head, known_host: &mut KnownHost) -> Result<Terms
     Ok(Terms {
         framing,
         keep_alive: keep_alive(headers, http_11),
-        expects_continue: http_11 && expects_continue(headers)? && framing != Framing::Length(0),
+        expects_continue: http_11 && expects_continue(headers)? && framing != RequestFraming::Length(0),
         accepts_trailers: http_11 && accepts_trailers(headers),
         offers_upgrade: http_11 && offers_upgrade(headers),
     })
@@ -77,10 +77,10 @@ const NO_METHOD: Refusal =
 
 /// RFC 9112 section 6.3, with every doubt refused: a request that two readers frame differently is how one
 /// smuggles another (section 11.2).
-fn framing(headers: &Headers, http_11: bool) -> Result<Framing, Refusal> {
+fn framing(headers: &Headers, http_11: bool) -> Result<RequestFraming, Refusal> {
     // Most requests have neither, and that costs no look at the fields.
     if !headers.has_any(&[Known::TransferEncoding, Known::ContentLength]) {
-        return Ok(Framing::Length(0));
+        return Ok(RequestFraming::Length(0));
     }
     let Some(coding) = headers.known(Known::TransferEncoding).next() else { return length(headers) };
     if !http_11 {
@@ -93,7 +93,7 @@ fn framing(headers: &Headers, http_11: bool) -> Result<Framing, Refusal> {
         return Err(Refusal::bad("the request has more than one Transfer-Encoding"));
     }
     if coding.eq_ignore_ascii_case(b"chunked") {
-        return Ok(Framing::Chunked);
+        return Ok(RequestFraming::Chunked);
     }
     // What is no plain list of codings is not guessed at (RFC 9112 section 7).
     let codings: Vec<_> = coding.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).collect();
@@ -105,12 +105,14 @@ fn framing(headers: &Headers, http_11: bool) -> Result<Framing, Refusal> {
     Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "no transfer coding but chunked is implemented"))
 }
 
-fn length(headers: &Headers) -> Result<Framing, Refusal> {
-    let Some(value) = headers.known(Known::ContentLength).next() else { return Ok(Framing::Length(0)) };
+fn length(headers: &Headers) -> Result<RequestFraming, Refusal> {
+    let Some(value) = headers.known(Known::ContentLength).next() else {
+        return Ok(RequestFraming::Length(0));
+    };
     if headers.repeats(Known::ContentLength) {
         return Err(Refusal::bad("the request has more than one Content-Length"));
     }
-    decimal(value).map(Framing::Length).ok_or(Refusal::bad("Content-Length is not a number of bytes"))
+    decimal(value).map(RequestFraming::Length).ok_or(Refusal::bad("Content-Length is not a number of bytes"))
 }
 
 /// Digits and nothing else (RFC 9110 section 8.6), as long as they fit.
@@ -203,15 +205,15 @@ mod tests {
         terms(&mut head, &mut KnownHost::default()).map_err(|refusal| refusal.status.as_u16())
     }
 
-    fn framed(fields: &str) -> Result<Framing, u16> {
+    fn framed(fields: &str) -> Result<RequestFraming, u16> {
         of("1.1", &format!("Host: x\r\n{fields}")).map(|terms| terms.framing)
     }
 
     #[test]
     fn a_body_is_framed_one_way_or_refused() {
-        assert_eq!(framed(""), Ok(Framing::Length(0)));
-        assert_eq!(framed("Content-Length: 18446744073709551615\r\n"), Ok(Framing::Length(u64::MAX)));
-        assert_eq!(framed("Transfer-Encoding: Chunked\r\n"), Ok(Framing::Chunked));
+        assert_eq!(framed(""), Ok(RequestFraming::Length(0)));
+        assert_eq!(framed("Content-Length: 18446744073709551615\r\n"), Ok(RequestFraming::Length(u64::MAX)));
+        assert_eq!(framed("Transfer-Encoding: Chunked\r\n"), Ok(RequestFraming::Chunked));
         for doubtful in [
             "Content-Length: 18446744073709551616\r\n",
             "Content-Length: +1\r\n",

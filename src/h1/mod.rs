@@ -9,6 +9,7 @@ pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod framing;
 pub(crate) mod parse;
+pub(crate) mod plan;
 pub(crate) mod refusal;
 pub(crate) mod target;
 

@@ -108,7 +108,7 @@ impl Body {
                 format!("the body is longer than the {limit} bytes that are read into memory here"),
             )
         };
-        if let Some(whole) = self.whole() {
+        if let Some(whole) = self.take_whole() {
             return if whole.len() <= limit { Ok(whole) } else { Err(too_long()) };
         }
         if self.length().is_some_and(|length| length > limit as u64) {
@@ -139,14 +139,14 @@ impl Body {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
         match &mut self.0 {
             Content::Empty | Content::Upgrade(_) => Poll::Ready(None),
-            Content::Whole(_) => Poll::Ready(self.whole().filter(|bytes| !bytes.is_empty()).map(Ok)),
+            Content::Whole(_) => Poll::Ready(self.take_whole().filter(|bytes| !bytes.is_empty()).map(Ok)),
             Content::Arriving(channel) => channel.poll_next(cx),
             Content::Made(made) => made.stream.as_mut().poll_next(cx),
         }
     }
 
     /// Takes the body if all of it is here.
-    pub(crate) fn whole(&mut self) -> Option<Bytes> {
+    pub(crate) fn take_whole(&mut self) -> Option<Bytes> {
         match std::mem::take(&mut self.0) {
             Content::Empty => Some(Bytes::new()),
             Content::Whole(bytes) => Some(bytes),

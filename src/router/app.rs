@@ -239,7 +239,7 @@ mod tests {
         let mut response = answer(app, method, target);
         (
             response.status().as_u16(),
-            String::from_utf8(response.body_mut().whole().unwrap().to_vec()).unwrap(),
+            String::from_utf8(response.body_mut().take_whole().unwrap().to_vec()).unwrap(),
         )
     }
 

@@ -19,7 +19,7 @@ use super::service::Answer;
 use super::worker::Worker;
 use crate::bytes::Bytes;
 use crate::error::Error;
-use crate::h1::connection::{COPIED_BODY, Connection as Http, Incoming, Rest, unsendable};
+use crate::h1::connection::{COPIED_BODY, Connection as Http, Incoming, Rest, ServerSide, unsendable};
 use crate::h1::encode::BodyEncoder;
 use crate::h1::refusal::Refusal;
 use crate::http::body::{Body, Sender, Trailers};
@@ -288,13 +288,14 @@ impl Connection {
         self.waits_for = Wait::Nothing;
         self.take_buffer();
         let client_goes_on = self.http.keep_alive();
-        let rest = match self.http.respond(response, keep_alive, reads_on, &preamble, &mut self.out) {
+        let server = ServerSide { keep_alive, reads_on };
+        let rest = match self.http.respond(response, server, &preamble, &mut self.out) {
             Ok(rest) => rest,
             Err(error) => {
                 log::error!("request {}: its response cannot be sent: {error}", id());
                 // Its own body is whole and its head plain, so this one can.
                 self.http
-                    .respond(&mut unsendable(), keep_alive, reads_on, &preamble, &mut self.out)
+                    .respond(&mut unsendable(), server, &preamble, &mut self.out)
                     .unwrap_or(Rest::Nothing)
             }
         };

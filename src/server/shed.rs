@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::admission::Shedding;
 use super::linger::linger;
-use crate::h1::connection::Connection as Http;
+use crate::h1::connection::{Connection as Http, ServerSide};
 use crate::http::respond::plain_status;
 use crate::runtime::{Payload, Stream, Timer};
 use http::StatusCode;
@@ -24,7 +24,8 @@ pub(super) async fn shed(place: Shedding, stream: Stream) {
     timer.set(LINGER);
     let mut response = plain_status(StatusCode::SERVICE_UNAVAILABLE).header("Retry-After", RETRY_AFTER);
     let mut out = stream.take_buffer();
-    if Http::new().respond(&mut response, false, false, &worker.preamble(), &mut out).is_err() {
+    let last = ServerSide { keep_alive: false, reads_on: false };
+    if Http::new().respond(&mut response, last, &worker.preamble(), &mut out).is_err() {
         stream.put_buffer(out);
         return;
     }

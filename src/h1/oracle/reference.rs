@@ -104,7 +104,7 @@ pub(crate) fn stream(mut input: &[u8]) -> (Vec<Message>, Option<Verdict>) {
 }
 
 /// Where the content ends (RFC 9112 section 6.3).
-enum Framing {
+enum ContentEnd {
     Length(u64),
     Chunked,
 }
@@ -142,8 +142,8 @@ impl<'a> Reader<'a> {
             return None;
         }
         let (content, trailers) = match framing {
-            Framing::Length(length) => (self.take(length)?, Vec::new()),
-            Framing::Chunked => self.chunked()?,
+            ContentEnd::Length(length) => (self.take(length)?, Vec::new()),
+            ContentEnd::Chunked => self.chunked()?,
         };
         let keep_alive = keep_alive(minor, &fields);
         let (method, target, length) = (method.to_vec(), target.to_vec(), self.at);
@@ -216,17 +216,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn framing(&mut self, minor: u8, fields: &[Field]) -> Framing {
+    fn framing(&mut self, minor: u8, fields: &[Field]) -> ContentEnd {
         let codings = values(fields, "transfer-encoding");
         match (&codings[..], &values(fields, "content-length")[..]) {
-            ([], []) => return Framing::Length(0),
+            ([], []) => return ContentEnd::Length(0),
             ([], [length]) => {
                 if let Some(length) = decimal(length) {
-                    return Framing::Length(length);
+                    return ContentEnd::Length(length);
                 }
                 self.faults.push(400);
             }
-            ([coding], []) if minor == 1 && is_chunked(coding) => return Framing::Chunked,
+            ([coding], []) if minor == 1 && is_chunked(coding) => return ContentEnd::Chunked,
             ([coding], []) if minor == 1 => {
                 // A list of codings that ends in chunked could be read by somebody; anything else by nobody.
                 let members: Vec<&[u8]> = coding.split(|byte| *byte == b',').map(without_ows).collect();
@@ -238,7 +238,7 @@ impl<'a> Reader<'a> {
             }
             _ => self.faults.push(400),
         }
-        Framing::Length(0)
+        ContentEnd::Length(0)
     }
 
     /// RFC 9110 section 10.1.1: nothing is defined but `100-continue`.

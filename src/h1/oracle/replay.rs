@@ -3,10 +3,10 @@
 
 use crate::bytes::Bytes;
 use crate::error::Result;
-use crate::h1::connection::{Connection, Incoming, Rest};
+use crate::h1::connection::{Connection, Incoming, Rest, ServerSide};
 use crate::h1::decode::{Decoder, Piece};
-use crate::h1::encode::{BodyEncoder, Framing as Sent, Preamble};
-use crate::h1::framing::Framing;
+use crate::h1::encode::{BodyEncoder, Preamble, ResponseFraming};
+use crate::h1::framing::RequestFraming;
 use crate::h1::refusal::Refusal;
 use crate::http::body::Body;
 use crate::http::headers::{Headers, ResponseHeaders};
@@ -149,7 +149,8 @@ impl Replay<'_> {
         };
         let mut response = Response::new(StatusCode::OK).body(body);
         let out = &mut self.transcript.written;
-        match self.connection.respond(&mut response, true, false, &self.preamble, out) {
+        let server = ServerSide { keep_alive: true, reads_on: false };
+        match self.connection.respond(&mut response, server, &self.preamble, out) {
             Ok(Rest::Nothing) => {}
             Ok(Rest::Bytes(bytes)) => out.extend_from_slice(&bytes),
             Ok(Rest::Stream(body, encoder)) => write(body, encoder, out),
@@ -211,7 +212,7 @@ impl Stream for Pieces {
 /// These pieces, chunked as a response's body is.
 pub(crate) fn chunked<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut encoder = BodyEncoder::new(Sent::Chunked, false);
+    let mut encoder = BodyEncoder::new(ResponseFraming::Chunked, false);
     for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
         encode(&mut encoder, piece, &mut out);
     }
@@ -230,7 +231,7 @@ pub(crate) struct Decoded {
 /// Decodes a chunked body that arrives in these pieces.
 pub(crate) fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits) -> Decoded {
     let mut decoded = Decoded { content: Vec::new(), end: None };
-    let mut decoder = Decoder::new(Framing::Chunked, limits).expect("it announces no length");
+    let mut decoder = Decoder::new(RequestFraming::Chunked, limits).expect("it announces no length");
     let mut arrived = 0;
     for piece in pieces {
         arrived += piece.len();
