@@ -14,6 +14,9 @@ use std::rc::Rc;
 /// What a server says that does not drain, of a request whose body nobody reads any more.
 const SERVER: ServerSide = ServerSide { keep_alive: true, reads_on: false };
 
+/// Where the requests come from.
+const ORIGIN: Origin = Origin { peer: None, buffered_body_bytes: 2 << 20 };
+
 /// One connection of a core that has one, with what its worker would hold.
 pub struct Offline {
     http: Connection,
@@ -21,6 +24,8 @@ pub struct Offline {
     limits: Limits,
     preamble: Rc<Preamble>,
     out: Vec<u8>,
+    /// The place for requests, of one core.
+    request: Option<Box<Request>>,
 }
 
 /// The requests as they lie in a buffer of the ring, to be received as often as wanted.
@@ -58,6 +63,7 @@ impl Offline {
             limits: Limits::default(),
             preamble: Rc::new(Preamble::new("Sun, 06 Nov 1994 08:49:37 GMT")),
             out: Vec::new(),
+            request: None,
         }
     }
 
@@ -69,10 +75,12 @@ impl Offline {
     pub fn answer(&mut self, batch: &Batch) -> &[u8] {
         self.out.clear();
         self.http.receive(batch.lent());
-        let buffered_body_bytes = self.limits.buffered_body_bytes;
-        let mut request = Request::new(Origin { peer: None, buffered_body_bytes });
+        let mut request = self.request.take().unwrap_or_else(|| Box::new(Request::new(ORIGIN)));
+        request.origin_is(ORIGIN);
         let answered = catch_unwind(AssertUnwindSafe(|| self.answer_batch(&mut request)));
         assert!(answered.is_ok(), "a handler panicked");
+        request.release();
+        self.request = Some(request);
         &self.out
     }
 

@@ -16,7 +16,7 @@ use crate::http::request::Head;
 use crate::http::respond::plain_status;
 use crate::http::response::{ContentType, Response};
 use crate::http::upgrade::Upgrade;
-use http::{Method, StatusCode, Version};
+use http::StatusCode;
 
 /// A body up to this long is copied behind its head, so that both leave in one send; a longer one is sent from
 /// where it lies.
@@ -120,8 +120,11 @@ impl Connection {
         }
     }
 
-    /// The next request, if its head is all there, is put into `head`. The one before must have been answered,
+    /// The next request, if its head is all there, is put into `head`. The request before must have been answered,
     /// and its body read.
+    ///
+    /// `head` may hold the head of any request that was read within the same limits, also on another connection: a
+    /// request with the same bytes is then not read again.
     pub(crate) fn next_request(
         &mut self,
         limits: &Limits,
@@ -146,15 +149,19 @@ impl Connection {
                 _ => Ok(None),
             };
         }
-        let Some(length) = parse::head(&self.input, limits, head)? else {
-            self.unfinished = std::mem::take(&mut self.input).to_vec();
-            return Ok(None);
+        // Pipelined requests, and those of one client, are often the same byte for byte.
+        let (length, terms) = if let Some(length) = head.repeats_in(&self.input) {
+            self.current.head = Some(RequestFacts::of(head));
+            (length, framing::terms(head)?)
+        } else {
+            head.is_accepted = false;
+            let Some(length) = parse::head(&self.input, limits, head)? else {
+                self.unfinished = std::mem::take(&mut self.input).to_vec();
+                return Ok(None);
+            };
+            self.current.head = Some(RequestFacts::of(head));
+            (length, framing::accept(head, &mut self.known_host)?)
         };
-        self.current.head = Some(RequestFacts {
-            http_11: head.version == Version::HTTP_11,
-            is_head: head.method == Method::HEAD,
-        });
-        let terms = framing::terms(head, &mut self.known_host)?;
         self.keep_alive &= terms.keep_alive;
         self.input.advance(length);
         self.empty_lines = 0;

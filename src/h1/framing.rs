@@ -28,6 +28,27 @@ pub(crate) struct Terms {
     pub(crate) offers_upgrade: bool,
 }
 
+/// The fields by which a request asks something of the connection.
+const ASKING: [Known; 6] = [
+    Known::Connection,
+    Known::ContentLength,
+    Known::Expect,
+    Known::Te,
+    Known::TransferEncoding,
+    Known::Upgrade,
+];
+
+impl Terms {
+    /// What HTTP/1.1 implies where no field says otherwise.
+    const IMPLIED: Self = Self {
+        framing: RequestFraming::Length(0),
+        keep_alive: true,
+        expects_continue: false,
+        accepts_trailers: false,
+        offers_upgrade: false,
+    };
+}
+
 /// The Host that was last found well-formed on a connection: a client names the same one again and again, and to
 /// compare the two costs less than to look at each byte. A longer one is looked at each time.
 #[derive(Debug, Default)]
@@ -49,15 +70,27 @@ impl KnownHost {
     }
 }
 
-/// Reads the terms of a request, or refuses it where two readers could see two requests.
-pub(crate) fn terms(head: &mut Head, known_host: &mut KnownHost) -> Result<Terms, Refusal> {
-    let http_11 = head.version == Version::HTTP_11;
-    let framing = framing(&head.headers, http_11)?;
-    find_host(head, http_11, known_host)?;
+/// Checks a head, and reads the terms of its request; refuses it where two readers could see two requests.
+pub(crate) fn accept(head: &mut Head, known_host: &mut KnownHost) -> Result<Terms, Refusal> {
+    find_host(head, head.version == Version::HTTP_11, known_host)?;
     if head.method == Method::CONNECT || head.method == Method::TRACE {
         return Err(NO_METHOD);
     }
+    let terms = terms(head)?;
+    head.is_accepted = true;
+    Ok(terms)
+}
+
+/// The terms of a request whose head is well-formed otherwise.
+#[inline]
+pub(crate) fn terms(head: &Head) -> Result<Terms, Refusal> {
+    let http_11 = head.version == Version::HTTP_11;
     let headers = &head.headers;
+    // Most requests say nothing of all this.
+    if http_11 && !headers.has_any(&ASKING) {
+        return Ok(Terms::IMPLIED);
+    }
+    let framing = framing(headers, http_11)?;
     Ok(Terms {
         framing,
         keep_alive: keep_alive(headers, http_11),
@@ -202,7 +235,7 @@ mod tests {
         let text = format!("POST / HTTP/{version}\r\n{fields}\r\n");
         let mut head = Head::default();
         parse::head(&Bytes::from(text), &Limits::default(), &mut head).unwrap().unwrap();
-        terms(&mut head, &mut KnownHost::default()).map_err(|refusal| refusal.status.as_u16())
+        accept(&mut head, &mut KnownHost::default()).map_err(|refusal| refusal.status.as_u16())
     }
 
     fn framed(fields: &str) -> Result<RequestFraming, u16> {
@@ -285,7 +318,7 @@ mod tests {
             let mut head = Head::default();
             let text = format!("GET {target} HTTP/1.1\r\nHost: a:1\r\n\r\n");
             parse::head(&Bytes::from(text.clone()), &Limits::default(), &mut head).unwrap().unwrap();
-            terms(&mut head, &mut KnownHost::default()).unwrap();
+            accept(&mut head, &mut KnownHost::default()).unwrap();
             text[head.authority.start as usize..head.authority.end as usize].to_owned()
         };
         assert_eq!(host("/"), "a:1");

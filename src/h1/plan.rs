@@ -3,7 +3,8 @@
 
 use crate::error::{Error, Result};
 use crate::h1::encode::{Persistence, ResponseFraming};
-use http::StatusCode;
+use crate::http::request::Head;
+use http::{Method, StatusCode, Version};
 
 /// What is known of a response and its request before anything is written.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +24,13 @@ pub(crate) struct RequestFacts {
     pub(crate) http_11: bool,
     /// The method is HEAD.
     pub(crate) is_head: bool,
+}
+
+impl RequestFacts {
+    #[inline]
+    pub(crate) fn of(head: &Head) -> Self {
+        Self { http_11: head.version == Version::HTTP_11, is_head: head.method == Method::HEAD }
+    }
 }
 
 /// How much body a handler gave its response.

@@ -34,6 +34,19 @@ pub(crate) struct Head {
     /// The host that is asked for: the target's authority, or else Host; empty if there is none.
     pub(crate) authority: Range<u16>,
     pub(crate) headers: Headers,
+    /// The engine has accepted this head: the same bytes are the same request again. Cleared by whatever changes the
+    /// head, and before the head is filled.
+    pub(crate) is_accepted: bool,
+}
+
+impl Head {
+    /// How long this head is, if it was accepted and `input` begins with the same bytes. A head ends with its first
+    /// empty line, so no longer head can begin with this one.
+    #[inline]
+    pub(crate) fn repeats_in(&self, input: &[u8]) -> Option<usize> {
+        let known: &[u8] = self.headers.head();
+        (self.is_accepted && input.starts_with(known)).then_some(known.len())
+    }
 }
 
 /// Where a request came in: what its connection knows.
@@ -147,6 +160,18 @@ impl Request {
         let mut empty = Self::new(self.origin.clone());
         empty.id = self.kept_id().into();
         std::mem::replace(self, empty)
+    }
+
+    /// Says where the next requests come in.
+    pub(crate) fn origin_is(&mut self, origin: Origin) {
+        self.origin = origin;
+    }
+
+    /// Lets go of all that the last request held, but for its head: the next request may be the same again.
+    pub(crate) fn release(&mut self) {
+        self.set_body(None);
+        self.params.clear();
+        self.id.take();
     }
 
     /// The head of another request, to be filled where it is.

@@ -195,17 +195,23 @@ impl Connection {
     fn answer_arrived(&mut self) -> Next {
         let worker = Rc::clone(&self.admission.0);
         let origin = Origin { peer: self.peer, buffered_body_bytes: worker.limits.buffered_body_bytes };
-        // One place for all requests of the batch, and one guard around all handlers.
-        let mut request = Request::new(origin);
+        // One place for all requests of the core, and one guard around all handlers of the batch.
+        let mut request = worker.request_place(origin);
+        let next = self.answer_guarded(&worker, &mut request);
+        worker.keep_place(request);
+        next
+    }
+
+    fn answer_guarded(&mut self, worker: &Worker, request: &mut Request) -> Next {
         loop {
-            match catch_unwind(AssertUnwindSafe(|| self.answer_batch(&worker, &mut request))) {
+            match catch_unwind(AssertUnwindSafe(|| self.answer_batch(worker, request))) {
                 Ok(next) => return next,
-                // It was not a handler's: nothing is known of the connection's state.
+                // The panic was not a handler's: nothing is known of the connection's state.
                 Err(_) if !self.calls_handler => return Next::Cut,
                 Err(_) => {
                     self.calls_handler = false;
                     request.set_body(None);
-                    if let Some(next) = self.answer(&mut panicked(request.id()), &request) {
+                    if let Some(next) = self.answer(&mut panicked(request.id()), request) {
                         return next;
                     }
                 }

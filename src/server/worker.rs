@@ -16,6 +16,7 @@ use super::deadlines::Deadlines;
 use super::service::Service;
 use crate::h1::encode::Preamble;
 use crate::http::limits::Limits;
+use crate::http::request::{Origin, Request};
 use crate::runtime::{Core, Listener, Loads, Notice, Phase, Place, Timer};
 
 /// What every core of a server is given.
@@ -39,6 +40,8 @@ pub(super) struct Worker {
     pub(super) access_log: Option<Rc<CoreLog>>,
     preamble: RefCell<Rc<Preamble>>,
     preamble_second: Cell<u64>,
+    /// The place of the request that was read last. The next one is mostly read faster there.
+    request: Cell<Option<Box<Request>>>,
     pub(super) places: Places,
     /// What there is to balance by, if connections are balanced.
     pub(super) balance: Option<Balance>,
@@ -58,6 +61,7 @@ impl Worker {
             access_log: access_log.map(|log| CoreLog::new(core, log)),
             preamble: RefCell::new(Rc::new(Preamble::new(&core.clock().date()))),
             preamble_second: Cell::new(core.clock().date_second()),
+            request: Cell::new(None),
             places: Places::default(),
             balance: loads.map(Balance::new),
             ended: Notice::default(),
@@ -90,6 +94,23 @@ impl Worker {
             *self.preamble.borrow_mut() = Rc::new(Preamble::new(&self.core.clock().date()));
         }
         Rc::clone(&self.preamble.borrow())
+    }
+
+    /// A place for requests that come in here.
+    pub(super) fn request_place(&self, origin: Origin) -> Box<Request> {
+        match self.request.take() {
+            Some(mut place) => {
+                place.origin_is(origin);
+                place
+            }
+            None => Box::new(Request::new(origin)),
+        }
+    }
+
+    /// Keeps the place for the next connection that has requests; nothing of the last one stays but its head.
+    pub(super) fn keep_place(&self, mut place: Box<Request>) {
+        place.release();
+        self.request.set(Some(place));
     }
 
     pub(super) fn count_request(&self) {

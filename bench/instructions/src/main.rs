@@ -1,5 +1,5 @@
 //! Answers the requests of one case without a socket, for callgrind to count the instructions:
-//! `instructions CASE BATCHES`. The README beside it says how.
+//! `instructions CASE ROUNDS`. The README beside it says how.
 
 use kiang::instructions::{Batch, Offline};
 use kiang::{App, Json, StatusCode};
@@ -64,27 +64,38 @@ fn post() -> String {
     request
 }
 
+/// The batches of a case, sent in turn; none for a case that there is not.
+fn batches(case: &str) -> Vec<String> {
+    let numbered =
+        |request: &str, at: usize| request.replacen("/plaintext", &format!("/plaintext?n={at:02}"), 1);
+    match case {
+        "plain" => vec![PLAIN.repeat(16)],
+        "plain-new" => vec![(10..26).map(|at| numbered(PLAIN, at)).collect()],
+        "browser" => vec![BROWSER.to_owned()],
+        "browser-new" => {
+            (10..14).map(|at| BROWSER.replace("4736; theme", &format!("47{at}; theme"))).collect()
+        }
+        "post" => vec![post()],
+        _ => Vec::new(),
+    }
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let requests = match arguments.first().map(String::as_str) {
-        Some("plain") => PLAIN.repeat(16),
-        Some("browser") => BROWSER.to_owned(),
-        Some("post") => post(),
-        _ => String::new(),
-    };
-    let batches = arguments.get(1).and_then(|batches| batches.parse().ok());
-    let (Some(batches), false) = (batches, requests.is_empty()) else {
-        eprintln!("usage: instructions plain|browser|post BATCHES");
+    let requests = batches(arguments.first().map_or("", String::as_str));
+    let rounds = arguments.get(1).and_then(|rounds| rounds.parse().ok());
+    let (Some(rounds), false) = (rounds, requests.is_empty()) else {
+        eprintln!("usage: instructions plain|plain-new|browser|browser-new|post ROUNDS");
         return ExitCode::from(2);
     };
-    let count = requests.matches(" HTTP/1.1\r\n").count();
-    let batch = Batch::new(requests.into_bytes());
+    let count = requests[0].matches(" HTTP/1.1\r\n").count();
+    let batches: Vec<_> = requests.into_iter().map(|requests| Batch::new(requests.into_bytes())).collect();
     let mut connection = Offline::new(app());
-    let answers = String::from_utf8_lossy(connection.answer(&batch));
+    let answers = String::from_utf8_lossy(connection.answer(&batches[0]));
     assert_eq!(answers.matches("HTTP/1.1 200 OK\r\n").count(), count, "{answers}");
     let length = answers.len();
-    for _ in 0..batches {
-        assert_eq!(connection.answer(&batch).len(), length);
+    for batch in batches.iter().cycle().take(rounds) {
+        assert_eq!(connection.answer(batch).len(), length);
     }
     ExitCode::SUCCESS
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 /// Requests in a batch of each case.
-const CASES: [(&str, u64); 3] = [("plain", 16), ("browser", 1), ("post", 1)];
+const CASES: [(&str, u64); 5] =
+    [("plain", 16), ("plain-new", 16), ("browser", 1), ("browser-new", 1), ("post", 1)];
 
 /// Two lengths of the loop: their difference has nothing of the start in it.
 const BATCHES: [u64; 2] = [100, 400];

@@ -56,7 +56,17 @@ pub(crate) struct Transcript {
 
 /// Feeds a new connection these pieces, reads what comes out, and answers each request with its own content.
 pub(crate) fn replay<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits) -> Transcript {
+    replay_behind(&mut Head::default(), pieces, limits)
+}
+
+/// The same, where `head` is the place in which the heads of other connections lay before.
+pub(crate) fn replay_behind<'a>(
+    head: &mut Head,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    limits: &Limits,
+) -> Transcript {
     let mut replay = Replay {
+        head,
         connection: Connection::new(),
         limits,
         current: None,
@@ -87,6 +97,7 @@ pub(crate) fn replay<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Li
 }
 
 struct Replay<'a> {
+    head: &'a mut Head,
     connection: Connection,
     limits: &'a Limits,
     /// The request whose content is arriving.
@@ -129,9 +140,8 @@ impl Replay<'_> {
 
     /// Takes the next head; false if it is not all there.
     fn begin(&mut self) -> Result<bool, Refusal> {
-        let mut head = Head::default();
-        let Some(incoming) = self.connection.next_request(self.limits, &mut head)? else { return Ok(false) };
-        let mut seen = seen(&head);
+        let Some(incoming) = self.connection.next_request(self.limits, self.head)? else { return Ok(false) };
+        let mut seen = seen(self.head);
         if let Incoming::Whole(bytes) = incoming {
             seen.content = bytes.to_vec();
         }
