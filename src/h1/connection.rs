@@ -141,13 +141,7 @@ impl Connection {
             }
         }
         if self.input.is_empty() {
-            return match self.unfinished.len() {
-                length if length > limits.head_bytes => {
-                    self.input = std::mem::take(&mut self.unfinished).into();
-                    parse::head(&self.input, limits, head).map(|_| None)
-                }
-                _ => Ok(None),
-            };
+            return parse::check(&self.unfinished, limits).map(|()| None);
         }
         // Pipelined requests, and those of one client, are often the same byte for byte.
         let (length, terms) = if let Some(length) = head.repeats_in(&self.input) {

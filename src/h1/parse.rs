@@ -3,7 +3,7 @@
 use crate::bytes::Bytes;
 use crate::h1::refusal::Refusal;
 use crate::h1::target;
-use crate::http::headers::{Field, Headers, Known};
+use crate::http::headers::{Field, Headers, Known, is_token};
 use crate::http::limits::Limits;
 use crate::http::request::Head;
 use http::{Method, StatusCode, Version};
@@ -26,8 +26,13 @@ const BARE_LF: Refusal = Refusal::bad("a line of the head does not end in CR LF"
 const TARGET_TOO_LONG: Refusal =
     Refusal::new(StatusCode::URI_TOO_LONG, "the request target is longer than this server reads");
 
-/// What a request line may hold beside its target, in bytes: the longest method there is, the version, two spaces, CR.
-const LINE_SLACK: usize = 32;
+const METHOD_TOO_LONG: Refusal = Refusal::new(
+    StatusCode::NOT_IMPLEMENTED,
+    "no method of more than 32 bytes is implemented by this server",
+);
+
+/// The longest method, in bytes. The longest that is registered, UPDATEREDIRECTREF, has 17.
+const LONGEST_METHOD: usize = 32;
 
 /// Parses the head that `input` begins with into `head`; `None` if it is not all there yet.
 ///
@@ -40,30 +45,22 @@ pub(crate) fn head(input: &Bytes, limits: &Limits, head: &mut Head) -> Result<Op
     let bytes: &[u8] = input;
     let length = match request.parse_with_uninit_headers(bytes, room) {
         Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) if bytes.first() == Some(&b'\n') => return Err(BARE_LF),
-        Ok(httparse::Status::Partial) => return refuse_if_too_long(bytes, limits).map(|()| None),
-        // Which version it is, and whether it is one, is known at the end of the line.
-        Err(httparse::Error::Version) if !bytes.contains(&b'\n') => {
-            return refuse_if_too_long(bytes, limits).map(|()| None);
-        }
-        Err(error) => {
-            let Some(at) = later_minor(bytes) else { return Err(refusal(error, bytes)) };
-            // HTTP/1.2 and the like are read as 1.1, the highest minor version there is (RFC 9110 section 2.5).
-            let mut known = bytes.to_vec();
-            known[at] = b'1';
+        incomplete_or_bad => {
+            let Some(known) = check_start(incomplete_or_bad, bytes, limits)? else { return Ok(None) };
             return self::head(&known.into(), limits, head);
         }
     };
     if length > limits.head_bytes {
-        return refuse_if_too_long(bytes, limits).and(Err(HEAD_TOO_LONG));
+        return check_line(bytes, limits).and(Err(HEAD_TOO_LONG));
     }
     // All three are there once the parser says the head is complete.
     let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
         return Err(Refusal::bad("the request line is incomplete"));
     };
-    // With two spaces, the version and CR: what is too long while it comes is too long once it is here.
-    let line = method.len() + target.len() + 11;
-    if target.len() > limits.target_bytes || line > limits.target_bytes + LINE_SLACK {
+    if method.len() > LONGEST_METHOD {
+        return Err(METHOD_TOO_LONG);
+    }
+    if target.len() > limits.target_bytes {
         return Err(TARGET_TOO_LONG);
     }
     // Empty lines before the request are taken off before; what is left of them did not end in CR LF.
@@ -83,6 +80,46 @@ pub(crate) fn head(input: &Bytes, limits: &Limits, head: &mut Head) -> Result<Op
     head.headers.begin(input.prefix(length));
     push_fields(bytes, length, request.headers, &mut head.headers)?;
     Ok(Some(length))
+}
+
+/// Whether a head that is not all there is wrong already, however little of it has come. A head that is right so far, or
+/// complete, passes.
+pub(crate) fn check(bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
+    let mut fields = [const { MaybeUninit::uninit() }; Limits::MOST_HEADERS];
+    let mut request = httparse::Request::new(&mut []);
+    let room = &mut fields[..limits.headers.min(Limits::MOST_HEADERS)];
+    match request.parse_with_uninit_headers(bytes, room) {
+        Ok(httparse::Status::Complete(_)) => Ok(()),
+        incomplete_or_bad => match check_start(incomplete_or_bad, bytes, limits)? {
+            Some(known) => check(&known, limits),
+            None => Ok(()),
+        },
+    }
+}
+
+/// What the parser did not take for a whole head: `None` if the head is right so far, and more must come. If the version
+/// is a later one, the same bytes with version 1.1.
+#[cold]
+fn check_start(
+    parsed: httparse::Result<usize>,
+    bytes: &[u8],
+    limits: &Limits,
+) -> Result<Option<Vec<u8>>, Refusal> {
+    // What is too long is so whether the rest is good or bad, there or not.
+    check_line(bytes, limits)?;
+    match parsed {
+        Err(httparse::Error::Version) if may_become_version(bytes) => Ok(None),
+        Err(error) => {
+            let Some(at) = later_minor(bytes) else { return Err(refusal(error, bytes)) };
+            // HTTP/1.2 and the like are read as 1.1, the highest minor version there is (RFC 9110 section 2.5).
+            let mut known = bytes.to_vec();
+            known[at] = b'1';
+            Ok(Some(known))
+        }
+        Ok(_) if has_bare_lf(bytes) => Err(BARE_LF),
+        Ok(_) if bytes.len() > limits.head_bytes => Err(HEAD_TOO_LONG),
+        Ok(_) => Ok(None),
+    }
 }
 
 /// Parses a section of fields and the empty line at its end, which is all of `input`: trailers (RFC 9112 section
@@ -135,13 +172,39 @@ fn ends_in_cr(bytes: &[u8], next: usize) -> bool {
     next == 0 || next >= 2 && bytes[next - 2] == b'\r'
 }
 
-/// Whether a head that is still incomplete has already outgrown its limits, and which.
-fn refuse_if_too_long(bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
-    let line = bytes.iter().take(limits.head_bytes).position(|byte| *byte == b'\n');
-    if line.unwrap_or(bytes.len()) > limits.target_bytes + LINE_SLACK {
-        return Err(TARGET_TOO_LONG);
+/// Whether the request line, as far as it has come, is within its limits.
+fn check_line(bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
+    let ends = |byte: &u8| matches!(byte, b' ' | b'\r' | b'\n');
+    let start = &bytes[..bytes.len().min(LONGEST_METHOD + 1)];
+    let method = start.iter().position(|byte| !is_token(&[*byte]));
+    let Some(method) = method else {
+        return if bytes.len() > LONGEST_METHOD { Err(METHOD_TOO_LONG) } else { Ok(()) };
+    };
+    let Some(target) = bytes[method..].strip_prefix(b" ") else { return Ok(()) };
+    match target.get(..=limits.target_bytes) {
+        Some(start) if !start.iter().any(ends) => Err(TARGET_TOO_LONG),
+        _ => Ok(()),
     }
-    if bytes.len() > limits.head_bytes { Err(HEAD_TOO_LONG) } else { Ok(()) }
+}
+
+/// Whether a line ends in LF without CR. Looked for where the rest of the head is missing; in a whole head each line is
+/// looked at when its field is noted.
+fn has_bare_lf(bytes: &[u8]) -> bool {
+    bytes.iter().enumerate().any(|(at, byte)| *byte == b'\n' && (at == 0 || bytes[at - 1] != b'\r'))
+}
+
+/// Whether the request line has no end yet, and what came of its third part is the beginning of a version. Which one it
+/// is will be known at the end of the line.
+fn may_become_version(bytes: &[u8]) -> bool {
+    const FORM: &[u8] = b"HTTP/0.0\r";
+    let mut parts = bytes.split(|byte| *byte == b' ').skip(2);
+    let (version, more) = (parts.next().unwrap_or_default(), parts.next());
+    more.is_none()
+        && version.len() <= FORM.len()
+        && version.iter().zip(FORM).all(|(byte, form)| match form {
+            b'0' => byte.is_ascii_digit(),
+            _ => byte == form,
+        })
 }
 
 #[inline]

@@ -42,7 +42,7 @@ static CLASSES: [u8; 256] = {
                 PATH | QUERY | HOST
             }
             b':' | b'@' | b'/' | b'|' | b'[' | b']' | b'^' => PATH | QUERY,
-            // A lone % is what a browser makes of `?discount=50%`; a path is decoded, so there it is refused.
+            // A browser sends `?discount=50%` as it is. In a path a lone % is refused, since a path is decoded.
             b'?' | b'%' | b'{' | b'}' | b'\\' | b'`' => QUERY,
             _ => 0,
         };

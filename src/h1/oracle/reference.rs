@@ -177,6 +177,10 @@ impl<'a> Reader<'a> {
             if !is_token(method) {
                 self.faults.push(400);
             }
+            // RFC 9110 section 9.1: a server that does not implement a method answers 501, and none is that long.
+            if method.len() > 32 {
+                self.faults.push(501);
+            }
             return (method, target, minor.unwrap_or(1));
         }
         self.faults.push(400);
