@@ -213,6 +213,35 @@ fn pipelined_bodies_end_where_they_should() {
     }
 }
 
+#[test]
+fn a_chunked_body_that_nobody_reads_is_skipped_as_one_with_a_length_is() {
+    let server = Server::start(&["--cores", "1"]);
+    let mut client = server.connect();
+    let unread = |chunk: usize| {
+        let head = "POST /nowhere HTTP/1.1\r\nHost: kiang.test\r\nTransfer-Encoding: chunked\r\n\r\n";
+        format!("{head}{chunk:x}\r\n{}\r\n0\r\nX-Sum: 1\r\n\r\n", "x".repeat(chunk))
+    };
+    let get = "GET /plaintext HTTP/1.1\r\nHost: kiang.test\r\n\r\n";
+    client.send([unread(1), unread(1000), get.to_owned()].concat().repeat(3));
+    for _ in 0..3 {
+        for _ in 0..2 {
+            let response = client.response();
+            assert_eq!((response.status, response.closes()), (404, false));
+        }
+        is_hello(&client.response());
+    }
+    // Beyond the bound the body is not worth reading, and nothing behind it is answered.
+    client.send([unread(100_000), get.to_owned()].concat());
+    let response = client.response();
+    assert_eq!((response.status, response.closes()), (404, true));
+    client.closed();
+    // Of a body without its end nobody knows how long it is.
+    let mut client = server.connect();
+    client.send(unread(10).trim_end());
+    let response = client.response();
+    assert_eq!((response.status, response.closes()), (404, true));
+}
+
 // ---- How a request may be cut up ----
 
 #[test]

@@ -56,6 +56,8 @@ struct Current {
     /// The client waits for a `100 (Continue)` that was not sent.
     expects_continue: bool,
     accepts_trailers: bool,
+    /// How many bytes of a chunked body were skipped.
+    skipped: usize,
     /// The protocols that the client offers to switch to, as a list.
     offered: Option<Box<[u8]>>,
 }
@@ -333,6 +335,31 @@ impl Connection {
     /// Whether part of a head has arrived and the rest has not.
     pub(crate) fn is_mid_head(&self) -> bool {
         !self.unfinished.is_empty()
+    }
+
+    /// Skips what has arrived of a chunked body that nobody reads any more, up to the bound for any body. Whether more
+    /// would be skipped if it had arrived.
+    ///
+    /// To be called before the response is written: only a body whose end is known lets the connection go on.
+    pub(crate) fn skip_arrived(&mut self, limits: &Limits) -> bool {
+        let Current { body: Some(decoder), expects_continue: false, skipped, .. } = &mut self.current else {
+            return false;
+        };
+        if decoder.left().is_some() {
+            return false;
+        }
+        while *skipped as u64 <= SKIPPED_BODY {
+            let before = self.input.len();
+            // What is malformed has no end to skip to.
+            let Ok(piece) = decoder.decode(&mut self.input, limits) else { return false };
+            *skipped += before - self.input.len();
+            match piece {
+                Piece::Content(_) => {}
+                Piece::NeedMore => return true,
+                Piece::End => return false,
+            }
+        }
+        false
     }
 
     /// Whether what is left of the request's body is worth reading only to reach the next request.

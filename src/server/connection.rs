@@ -181,6 +181,7 @@ impl Connection {
             if !self.http.keep_alive() {
                 return Ok(None);
             }
+            self.skip_arrived();
             if self.body_failed || !self.http.can_skip_body() {
                 self.lingers = true;
                 return Ok(None);
@@ -284,8 +285,9 @@ impl Connection {
     fn respond(&mut self, response: &mut Response, id: &dyn Fn() -> RequestId) -> Rest {
         let reads_on = self.incoming.as_ref().is_some_and(Sender::has_reader);
         if !reads_on {
-            // Nobody can ask for it any more, though somebody may have.
+            // No reader is left: drop the sender and any pending wish.
             self.incoming = None;
+            self.skip_arrived();
         }
         let worker = self.worker();
         let keep_alive = !worker.is_draining() && !self.body_failed && self.requests_left > 0;
@@ -308,6 +310,16 @@ impl Connection {
         self.log_answer(&rest);
         self.lingers |= client_goes_on && !self.http.keep_alive() || !self.http.body_is_read();
         rest
+    }
+
+    /// Skips what has arrived of a chunked body that nobody reads any more.
+    fn skip_arrived(&mut self) {
+        while self.http.skip_arrived(&self.admission.0.limits) {
+            match self.stream.try_receive() {
+                Some(Ok(bytes)) if !bytes.is_empty() => self.http.receive(bytes),
+                _ => break,
+            }
+        }
     }
 
     /// Writes the answer to a request that is refused, of which the head may not be known.
