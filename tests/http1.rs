@@ -312,6 +312,16 @@ fn head_is_answered_as_get_without_the_body() {
 }
 
 #[test]
+fn a_path_is_the_same_with_characters_encoded_that_need_not_be() {
+    // RFC 3986, section 6.2.2.2
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    is_hello(&client.get("/plain%74ext"));
+    is_hello(&client.get("/%70laintext?%"));
+    assert_eq!(client.get("/%2Fplaintext").status, 404);
+}
+
+#[test]
 fn an_unknown_path_is_404_and_the_connection_persists() {
     let server = Server::start(&[]);
     let mut client = server.connect();
@@ -467,6 +477,22 @@ fn a_body_that_is_too_large_is_413() {
     client.send("POST / HTTP/1.1\r\nHost: kiang.test\r\nTransfer-Encoding: chunked\r\n\r\n");
     client.send(format!("3e8\r\n{}\r\n", "x".repeat(1000))).send("1\r\n");
     is_final_error(&mut client, 413);
+}
+
+#[test]
+fn a_body_that_is_too_large_is_refused_in_the_same_words_wherever_that_shows() {
+    let refusal = |buffered: &str| {
+        let server = Server::start(&["--max-body", "1000", "--max-buffered-body", buffered]);
+        let mut client = server.connect();
+        let length = if buffered == "1000" { 1001 } else { 11 };
+        client.send("POST /baseline11 HTTP/1.1\r\nHost: kiang.test\r\n");
+        client.send(format!("Content-Length: {length}\r\n\r\n{}", "1".repeat(length)));
+        let response = client.response();
+        assert_eq!(response.status, 413);
+        response.text().to_owned()
+    };
+    assert_eq!(refusal("1000"), "the body is longer than this server reads\n", "by the engine");
+    assert_eq!(refusal("10"), "the body is longer than this server reads\n", "by an extractor");
 }
 
 // ---- Senseless ----

@@ -295,12 +295,8 @@ impl Connection {
             Some(head) => head.is_head,
             None => [&self.input[..], &self.unfinished].iter().any(|head| head.starts_with(b"HEAD ")),
         };
-        let text = format!(
-            "{} {}: {}\n",
-            refusal.status.as_u16(),
-            refusal.status.canonical_reason().unwrap_or("error"),
-            refusal.reason
-        );
+        // As a handler's error is written: a client need not know which of the two answers.
+        let text = format!("{}\n", refusal.reason);
         let response = Response::of_type(ContentType::TEXT, Body::empty()).with_status(refusal.status);
         let framing = ResponseFraming::Length(text.len() as u64);
         encode::head(preamble, &response, framing, Persistence::Close, out);

@@ -5,7 +5,7 @@ use crate::h1::framing::RequestFraming;
 use crate::h1::parse;
 use crate::h1::refusal::Refusal;
 use crate::http::headers::{Headers, is_token, may_be_trailer};
-use crate::http::limits::Limits;
+use crate::http::limits::{BODY_TOO_LONG, Limits};
 use http::StatusCode;
 
 const BAD_SIZE: Refusal = Refusal::bad("a chunk's size is not a hexadecimal number");
@@ -14,8 +14,7 @@ const TRAILERS_TOO_LONG: Refusal = Refusal::new(
     StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     "the trailers are longer than this server reads",
 );
-const TOO_LONG: Refusal =
-    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than this server reads");
+const TOO_LONG: Refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, BODY_TOO_LONG);
 
 /// Decodes one body.
 #[derive(Debug)]

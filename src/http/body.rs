@@ -3,6 +3,7 @@
 use crate::bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::http::headers::{Headers, ResponseHeaders, checked_field, may_be_trailer};
+use crate::http::limits::BODY_TOO_LONG;
 use crate::http::upgrade::Upgrade;
 use futures_core::Stream;
 use http::StatusCode;
@@ -102,12 +103,7 @@ impl Body {
 
     /// All of it, in memory; 413 if there are more than `limit` bytes.
     pub async fn bytes(mut self, limit: usize) -> Result<Bytes> {
-        let too_long = || {
-            Error::with_status(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("the body is longer than the {limit} bytes that are read into memory here"),
-            )
-        };
+        let too_long = || Error::with_status(StatusCode::PAYLOAD_TOO_LARGE, BODY_TOO_LONG);
         if let Some(whole) = self.take_whole() {
             return if whole.len() <= limit { Ok(whole) } else { Err(too_long()) };
         }

@@ -32,6 +32,9 @@ pub struct Limits {
     pub connections_per_peer: usize,
 }
 
+/// What is said of a body that is too long, wherever that shows.
+pub(crate) const BODY_TOO_LONG: &str = "the body is longer than this server reads";
+
 impl Limits {
     /// The most `head_bytes` may be: a head's parts are kept as 16-bit offsets.
     pub const MOST_HEAD_BYTES: usize = u16::MAX as usize;

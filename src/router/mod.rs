@@ -2,6 +2,7 @@
 
 mod app;
 mod handler;
+mod normal;
 
 pub use self::app::App;
 pub use self::handler::Handler;
