@@ -143,6 +143,9 @@ impl Connection {
             }
         }
         if self.input.is_empty() {
+            if self.unfinished.is_empty() {
+                return Ok(None);
+            }
             return parse::check(&self.unfinished, limits).map(|()| None);
         }
         // Pipelined requests, and those of one client, are often the same byte for byte.
@@ -297,7 +300,7 @@ impl Connection {
         };
         // As a handler's error is written: a client need not know which of the two answers.
         let text = format!("{}\n", refusal.reason);
-        let response = Response::of_type(ContentType::TEXT, Body::empty()).with_status(refusal.status);
+        let response = Response::of_type(ContentType::Text, Body::empty()).with_status(refusal.status);
         let framing = ResponseFraming::Length(text.len() as u64);
         encode::head(preamble, &response, framing, Persistence::Close, out);
         self.written = (refusal.status, 0);

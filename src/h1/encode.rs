@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::http::headers::{Known, ResponseHeaders};
-use crate::http::response::Response;
+use crate::http::response::{ContentType, Response};
 use http::StatusCode;
 
 /// The bytes that every response of a core begins with for the length of a second: made once, copied often.
@@ -11,15 +11,21 @@ pub(crate) struct Preamble {
     /// `HTTP/1.1 200 OK`, then the common fields.
     ok: Vec<u8>,
     fields_at: usize,
+    /// The same for each content type that handlers' results imply, up to the digits of Content-Length: all that most
+    /// heads begin with, in one copy.
+    to_length: [Vec<u8>; ContentType::COUNT],
 }
 
 const STATUS_OK: &str = "HTTP/1.1 200 OK\r\n";
+const CONTENT_LENGTH: &str = "Content-Length: ";
 
 impl Preamble {
     /// With this date, as `IMF-fixdate` (RFC 9110 section 5.6.7).
     pub(crate) fn new(date: &str) -> Self {
         let ok = format!("{STATUS_OK}Server: kiang\r\nDate: {date}\r\n").into_bytes();
-        Self { ok, fields_at: STATUS_OK.len() }
+        let to_length = ContentType::ALL
+            .map(|kind| [&ok[..], kind.line().as_bytes(), CONTENT_LENGTH.as_bytes()].concat());
+        Self { ok, fields_at: STATUS_OK.len(), to_length }
     }
 
     fn write(&self, status: StatusCode, out: &mut Vec<u8>) {
@@ -67,8 +73,15 @@ pub(crate) fn head(
     persistence: Persistence,
     out: &mut Vec<u8>,
 ) {
+    if let ResponseFraming::Length(length) = framing
+        && response.status() == StatusCode::OK
+        && response.headers().is_empty()
+    {
+        out.extend_from_slice(&preamble.to_length[response.content_type() as usize]);
+        return last_lines(length, persistence, out);
+    }
     preamble.write(response.status(), out);
-    out.extend_from_slice(response.content_type().as_bytes());
+    out.extend_from_slice(response.content_type().line().as_bytes());
     for (name, value) in response.headers() {
         if response.sets_ours() && Known::of(name).is_engines() {
             continue;
@@ -76,7 +89,10 @@ pub(crate) fn head(
         field(name, value, out);
     }
     match framing {
-        ResponseFraming::Length(length) => content_length(length, persistence, out),
+        ResponseFraming::Length(length) => {
+            out.extend_from_slice(CONTENT_LENGTH.as_bytes());
+            last_lines(length, persistence, out);
+        }
         ResponseFraming::Chunked => {
             out.extend_from_slice(b"Transfer-Encoding: chunked");
             out.extend_from_slice(persistence.end_of_head());
@@ -94,17 +110,29 @@ fn field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The last lines of most heads: put together beside the buffer, since a copy of unknown length is a call.
-fn content_length(length: u64, persistence: Persistence, out: &mut Vec<u8>) {
-    const NAME: &[u8] = b"Content-Length: ";
-    // A name, 20 digits, and the longest end there is.
-    let mut lines = [0; NAME.len() + 20 + 28];
-    let mut at = 0;
-    for part in [NAME, itoa::Buffer::new().format(length).as_bytes(), persistence.end_of_head()] {
-        lines[at..at + part.len()].copy_from_slice(part);
-        at += part.len();
+/// From the digits of Content-Length to the end of the head.
+#[inline]
+fn last_lines(length: u64, persistence: Persistence, out: &mut Vec<u8>) {
+    const END: &[u8] = b"\r\n\r\n";
+    // At most 20 digits. Written from their end, so that the digits and the end are one copy.
+    let mut lines = [0; 20 + END.len()];
+    let mut at = 20;
+    lines[at..].copy_from_slice(END);
+    let mut left = length;
+    while at > 0 {
+        at -= 1;
+        lines[at] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
     }
-    out.extend_from_slice(&lines[..at]);
+    if persistence == Persistence::Implied {
+        out.extend_from_slice(&lines[at..]);
+    } else {
+        out.extend_from_slice(&lines[at..20]);
+        out.extend_from_slice(persistence.end_of_head());
+    }
 }
 
 impl Persistence {

@@ -188,6 +188,15 @@ fn keep_alive(headers: &Headers, http_11: bool) -> bool {
     if !headers.has_any(&[Known::Connection]) {
         return keep_alive;
     }
+    // What browsers say, and it is one field: no list is looked through for it.
+    if !headers.repeats(Known::Connection)
+        && headers
+            .known(Known::Connection)
+            .next()
+            .is_some_and(|value| value.eq_ignore_ascii_case(b"keep-alive"))
+    {
+        return true;
+    }
     for option in list_members(headers.known(Known::Connection)) {
         if option.eq_ignore_ascii_case(b"close") {
             return false;

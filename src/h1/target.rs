@@ -72,12 +72,30 @@ pub(crate) fn parts(method: &Method, target: &[u8]) -> Result<Parts, Refusal> {
     }
 }
 
+/// A target in origin form of which nothing in the path is percent-encoded.
+pub(crate) struct PlainOrigin {
+    /// How long the target is.
+    pub(crate) length: usize,
+    /// How long the path is. A query follows if the target is longer.
+    pub(crate) path: usize,
+}
+
+/// The target that `bytes` begin with, which ends before a space; `None` if it is not a plain one.
+#[inline]
+pub(crate) fn plain_origin(bytes: &[u8]) -> Option<PlainOrigin> {
+    if bytes.first() != Some(&b'/') {
+        return None;
+    }
+    let path = run(bytes, PATH);
+    let length = match bytes.get(path)? {
+        b'?' => path + 1 + run(&bytes[path + 1..], QUERY),
+        _ => path,
+    };
+    (bytes.get(length) == Some(&b' ')).then_some(PlainOrigin { length, path })
+}
+
 /// Origin form from `start` on: a path, and perhaps a query.
 fn origin(target: &[u8], start: usize) -> Result<Parts, Refusal> {
-    // Nothing but a path of one class: that is many a target, and costs the least.
-    if all(&target[start..], PATH) {
-        return Ok(Parts { path: start..target.len(), query: None, authority: None });
-    }
     let mut at = start;
     loop {
         at += run(&target[at..], PATH);
