@@ -1,4 +1,4 @@
-//! What the fuzz targets run; `fuzz/README.md` says how. Also run on their seeds by the unit tests.
+//! The functions that the fuzz targets run; `fuzz/README.md` says how. The unit tests run them on the seeds.
 //!
 //! Each function takes any bytes, and panics where the engine breaks a promise.
 
@@ -26,7 +26,7 @@ pub fn head(data: &[u8]) {
     for (name, value) in head.headers.iter() {
         assert!(is_token(name.as_bytes()) && is_value(value));
     }
-    // Its last byte was needed, and what comes behind it changes nothing.
+    // The head's last byte was needed, and bytes behind the head change nothing.
     let mut again = Head::default();
     assert_eq!(parse::head(&input.slice(..length - 1), &limits, &mut again), Ok(None));
     assert_eq!(parse::head(&input.slice(..length), &limits, &mut again), Ok(Some(length)));

@@ -22,7 +22,7 @@ use http::StatusCode;
 /// where it lies.
 pub(crate) const COPIED_BODY: usize = 16 << 10;
 
-/// How much of a body that its handler did not want is read to keep the connection; more costs less to refuse.
+/// The most bytes of an unwanted body that are read to keep the connection; to close costs less than to read more.
 const SKIPPED_BODY: u64 = 64 << 10;
 
 /// How many empty lines before a request are ignored.
@@ -33,24 +33,24 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// One connection's protocol state.
 pub(crate) struct Connection {
-    /// What has arrived and was not read yet.
+    /// Bytes that have arrived and were not read yet.
     input: Bytes,
-    /// A head of which the first part came without the rest, gathered here so that an unfinished request
-    /// keeps no buffer of the ring.
+    /// The first part of a head that came without the rest, copied so that an unfinished request keeps no buffer of the
+    /// ring.
     unfinished: Vec<u8>,
     known_host: KnownHost,
-    /// How many empty lines have come since the last request.
+    /// Empty lines that have come since the last request.
     empty_lines: u8,
     current: Current,
-    /// Of the last answer, the status and the bytes of body behind its head.
+    /// The status of the last answer, and the bytes of its body that were written behind its head.
     written: (StatusCode, usize),
     keep_alive: bool,
 }
 
-/// What is known of the request that is being answered. Replaced as a whole by the next one.
+/// The facts of the request that is being answered. The next request replaces them as a whole.
 #[derive(Default)]
 struct Current {
-    /// What the head says; `None` if no head could be read.
+    /// The facts of the head; `None` if no head could be read.
     head: Option<RequestFacts>,
     body: Option<Decoder>,
     /// The client waits for a `100 (Continue)` that was not sent.
@@ -62,12 +62,12 @@ struct Current {
     offered: Option<Box<[u8]>>,
 }
 
-/// What the server's side has to say before a response is written.
+/// The server's side of an exchange, as far as it decides how a response is written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ServerSide {
     /// Another request may follow; false while the server drains.
     pub(crate) keep_alive: bool,
-    /// Somebody may still read the request's body.
+    /// A reader of the request's body is left.
     pub(crate) reads_on: bool,
 }
 
@@ -75,13 +75,13 @@ pub(crate) struct ServerSide {
 #[derive(Debug)]
 pub(crate) enum Incoming {
     Nothing,
-    /// All of it is here.
+    /// The whole body is here.
     Whole(Bytes),
-    /// It is still to come; its length, if the head announced one.
+    /// The body is still to come; its length, if the head announced one.
     Arriving(Option<u64>),
 }
 
-/// What is left to send of a response whose head was written.
+/// The part of a response that is left to send when its head was written.
 #[derive(Debug)]
 pub(crate) enum Rest {
     Nothing,
@@ -113,8 +113,7 @@ impl Connection {
             return;
         }
         self.unfinished.extend_from_slice(&std::mem::take(&mut self.input));
-        // A head ends in a line feed, so bytes without one cannot complete it: this keeps a head that comes
-        // byte by byte from being parsed once for every byte.
+        // A head ends in a line feed. Bytes without one complete no head, so they are gathered, and only checked.
         let parse = bytes.contains(&b'\n') || self.current.body.is_some();
         self.unfinished.extend_from_slice(&bytes);
         if parse {
@@ -281,7 +280,7 @@ impl Connection {
         self.respond(&mut refusal, server, preamble, out)
     }
 
-    /// What has arrived behind the last request.
+    /// The bytes that have arrived behind the last request.
     pub(crate) fn take_input(&mut self) -> Bytes {
         if self.unfinished.is_empty() {
             return std::mem::take(&mut self.input);
@@ -336,8 +335,8 @@ impl Connection {
         !self.unfinished.is_empty()
     }
 
-    /// Skips what has arrived of a chunked body that nobody reads any more, up to the bound for any body. Whether more
-    /// would be skipped if it had arrived.
+    /// Skips as much of a chunked body without a reader as has arrived, up to the bound for any body. Whether more would
+    /// be skipped if it had arrived.
     ///
     /// To be called before the response is written: only a body whose end is known lets the connection go on.
     pub(crate) fn skip_arrived(&mut self, limits: &Limits) -> bool {
@@ -349,7 +348,7 @@ impl Connection {
         }
         while *skipped as u64 <= SKIPPED_BODY {
             let before = self.input.len();
-            // What is malformed has no end to skip to.
+            // A malformed body has no end to skip to.
             let Ok(piece) = decoder.decode(&mut self.input, limits) else { return false };
             *skipped += before - self.input.len();
             match piece {

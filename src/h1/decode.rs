@@ -20,28 +20,29 @@ const TOO_LONG: Refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, BODY_TOO_L
 #[derive(Debug)]
 pub(crate) struct Decoder {
     state: State,
-    /// How many more bytes of content may come, and of chunk extensions, which mean nothing to us (section 7.1.1)
-    /// and may not be a way to send for ever.
+    /// The bytes of content that may still come.
     allowed: u64,
+    /// The bytes of chunk extensions that may still come. They mean nothing here (section 7.1.1), and must not be a way
+    /// to send for ever.
     extensions_allowed: usize,
     /// The lines of the trailer section, as far as they have come.
     lines: Vec<u8>,
     trailers: Option<Box<Headers>>,
 }
 
-/// What there is to be had of a body.
+/// A piece of a body, or why there is none.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
     Content(Bytes),
-    /// Nothing, until more has arrived.
+    /// More must arrive first.
     NeedMore,
-    /// Nothing any more.
+    /// The body is over.
     End,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// That much content, then the end.
+    /// So much content, and then the end.
     Length(u64),
     Size {
         size: u64,
@@ -207,7 +208,7 @@ impl Decoder {
         let mut lines = std::mem::take(&mut self.lines);
         lines.extend_from_slice(b"\r\n");
         let trailers = parse::fields(&lines.into(), limits)?;
-        // What was decided by the head must not be decided again behind the body (RFC 9110 section 6.5.1).
+        // The head has decided; a trailer must not decide again (RFC 9110 section 6.5.1).
         if trailers.iter().any(|(name, _)| !may_be_trailer(name.as_bytes())) {
             return Err(Refusal::bad("a trailer field is one that may only stand in the head"));
         }

@@ -53,10 +53,10 @@ pub(crate) enum ResponseFraming {
     UntilClose,
 }
 
-/// What the response says of the connection.
+/// How a response says whether another request may follow on the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Persistence {
-    /// What the version does by default: no field.
+    /// The default of the version: no field.
     Implied,
     Close,
     /// HTTP/1.0 that asked for it.

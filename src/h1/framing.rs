@@ -9,12 +9,12 @@ use http::{Method, StatusCode, Version};
 /// How a request's body is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestFraming {
-    /// That many bytes; zero where the head says nothing (RFC 9112 section 6.3).
+    /// So many bytes; zero where the head says nothing (RFC 9112 section 6.3).
     Length(u64),
     Chunked,
 }
 
-/// What a request's head asks of the connection.
+/// The wishes of a request's head for the connection.
 #[expect(clippy::struct_excessive_bools, reason = "what a request may ask for, independent of each other")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Terms {
@@ -39,7 +39,7 @@ const ASKING: [Known; 6] = [
 ];
 
 impl Terms {
-    /// What HTTP/1.1 implies where no field says otherwise.
+    /// The terms of HTTP/1.1 where no field says otherwise.
     const IMPLIED: Self = Self {
         framing: RequestFraming::Length(0),
         keep_alive: true,
@@ -103,8 +103,8 @@ pub(crate) fn terms(head: &Head) -> Result<Terms, Refusal> {
 const NOT_CHUNKED: Refusal =
     Refusal::bad("Transfer-Encoding is not a list of codings that ends in chunked, once");
 
-/// A tunnel is for proxies, and a TRACE shows a request's credentials to whoever made a browser send it: neither
-/// reaches an application (RFC 9110 sections 9.3.6 and 9.3.8).
+/// Neither CONNECT nor TRACE reaches an application: a tunnel is for proxies, and a TRACE shows the credentials of a
+/// request to a page that made the browser send the request (RFC 9110 sections 9.3.6 and 9.3.8).
 const NO_METHOD: Refusal =
     Refusal::new(StatusCode::NOT_IMPLEMENTED, "CONNECT and TRACE are not implemented by this server");
 
@@ -128,7 +128,7 @@ fn framing(headers: &Headers, http_11: bool) -> Result<RequestFraming, Refusal> 
     if coding.eq_ignore_ascii_case(b"chunked") {
         return Ok(RequestFraming::Chunked);
     }
-    // What is no plain list of codings is not guessed at (RFC 9112 section 7).
+    // A value that is no plain list of codings is refused, and not guessed at (RFC 9112 section 7).
     let codings: Vec<_> = coding.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).collect();
     let chunked = |coding: &&[u8]| coding.eq_ignore_ascii_case(b"chunked");
     let (last, before) = codings.split_last().ok_or(NOT_CHUNKED)?;
@@ -188,7 +188,7 @@ fn keep_alive(headers: &Headers, http_11: bool) -> bool {
     if !headers.has_any(&[Known::Connection]) {
         return keep_alive;
     }
-    // What browsers say, and it is one field: no list is looked through for it.
+    // The one value that browsers send needs no look through a list.
     if !headers.repeats(Known::Connection)
         && headers
             .known(Known::Connection)

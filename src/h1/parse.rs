@@ -98,7 +98,7 @@ fn frequent_method(bytes: &[u8]) -> Option<(Method, usize)> {
 }
 
 fn any_head(input: &Bytes, limits: &Limits, head: &mut Head) -> Result<Option<usize>, Refusal> {
-    // Left uninitialized: clearing 4 KiB would cost more than parsing a small head.
+    // The fields stay uninitialized: to clear 4 KiB would cost more than to parse a small head.
     let mut fields = [const { MaybeUninit::uninit() }; Limits::MOST_HEADERS];
     let mut request = httparse::Request::new(&mut []);
     let room = &mut fields[..limits.headers.min(Limits::MOST_HEADERS)];
@@ -113,7 +113,7 @@ fn any_head(input: &Bytes, limits: &Limits, head: &mut Head) -> Result<Option<us
     if length > limits.head_bytes {
         return check_line(bytes, limits).and(Err(HEAD_TOO_LONG));
     }
-    // All three are there once the parser says the head is complete.
+    // A complete head has all three parts.
     let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
         return Err(Refusal::bad("the request line is incomplete"));
     };
@@ -123,7 +123,7 @@ fn any_head(input: &Bytes, limits: &Limits, head: &mut Head) -> Result<Option<us
     if target.len() > limits.target_bytes {
         return Err(TARGET_TOO_LONG);
     }
-    // Empty lines before the request are taken off before; what is left of them did not end in CR LF.
+    // The connection has taken empty lines off. One that is left does not end in CR LF.
     if method.as_ptr() != bytes.as_ptr() {
         return Err(BARE_LF);
     }
@@ -143,8 +143,8 @@ fn any_head(input: &Bytes, limits: &Limits, head: &mut Head) -> Result<Option<us
     Ok(Some(length))
 }
 
-/// Whether a head that is not all there is wrong already, however little of it has come. A head that is right so far, or
-/// complete, passes.
+/// Refuses a head that is not all there and wrong already, however little of it has come. A head that is right so far,
+/// or complete, passes.
 pub(crate) fn check(bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
     let mut fields = [const { MaybeUninit::uninit() }; Limits::MOST_HEADERS];
     let mut request = httparse::Request::new(&mut []);
@@ -158,7 +158,7 @@ pub(crate) fn check(bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
     }
 }
 
-/// What the parser did not take for a whole head: `None` if the head is right so far, and more must come. If the version
+/// Judges a head that the parser did not take: `None` if the head is right so far, and more must come. If the version
 /// is a later one, the same bytes with version 1.1.
 #[cold]
 fn check_start(
@@ -166,7 +166,7 @@ fn check_start(
     bytes: &[u8],
     limits: &Limits,
 ) -> Result<Option<Vec<u8>>, Refusal> {
-    // What is too long is so whether the rest is good or bad, there or not.
+    // A part that is too long is refused first, whatever follows it: so the pieces in which a head comes do not matter.
     check_line(bytes, limits)?;
     match parsed {
         Err(httparse::Error::Version) if may_become_version(bytes) => Ok(None),
@@ -210,8 +210,8 @@ fn push_fields(
 ) -> Result<(), Refusal> {
     let base = bytes.as_ptr() as usize;
     let at = |part: &[u8]| part.as_ptr() as usize - base;
-    // Two readers of which one takes a bare LF for the end of a line can see two heads (RFC 9112 section 2.2 lets
-    // us refuse it). The parser takes it, so each line's end is looked at, from where the next begins.
+    // Two readers can see two heads if one of them takes a bare LF for the end of a line, so a bare LF is refused (RFC
+    // 9112 section 2.2 allows that). httparse takes it: so each line's end is looked at, from where the next begins.
     let mut all_cr_lf = ends_in_cr(bytes, length) && ends_in_cr(bytes, length - 2);
     for field in found {
         let name = field.name.as_bytes();

@@ -1,12 +1,12 @@
-//! How a response is sent: what follows from the request, the handler's answer and the server's state. Nothing is read
-//! or written here (RFC 9112 sections 6.3 and 9.3).
+//! The decision how a response is sent, from the request, the handler's answer and the server's state (RFC 9112
+//! sections 6.3 and 9.3). Nothing is read or written here.
 
 use crate::error::{Error, Result};
 use crate::h1::encode::{Persistence, ResponseFraming};
 use crate::http::request::Head;
 use http::{Method, StatusCode, Version};
 
-/// What is known of a response and its request before anything is written.
+/// All that decides how a response is sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
     pub(crate) status: StatusCode,
@@ -18,7 +18,7 @@ pub(crate) struct Facts {
     pub(crate) may_persist: bool,
 }
 
-/// What decides of the request's head how it is answered.
+/// The facts of a request's head that decide how the request is answered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestFacts {
     pub(crate) http_11: bool,
@@ -111,7 +111,7 @@ mod tests {
             (GET, 404, Made(None), None, Chunked, true),
             (GET, 200, Made(Some(5)), None, Length(5), true),
             (GET, 200, Made(None), Some(7), Length(7), true),
-            // What the body itself tells comes before what the handler declared; the encoder compares the two.
+            // The body's own length comes before the declared one; the encoder compares the two.
             (GET, 200, Made(Some(5)), Some(7), Length(5), true),
             (GET, 204, Whole(0), None, Bodiless, false),
             (GET, 204, Whole(3), None, Bodiless, false),

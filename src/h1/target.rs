@@ -11,7 +11,7 @@ pub(crate) struct Parts {
     pub(crate) path: Range<usize>,
     /// Where the query begins, if there is one. It ends with the target.
     pub(crate) query: Option<usize>,
-    /// Of a target in absolute form: it wins over Host (RFC 9112 section 3.2.2).
+    /// The authority of a target in absolute form, which wins over Host (RFC 9112 section 3.2.2).
     pub(crate) authority: Option<Range<usize>>,
 }
 
@@ -24,7 +24,7 @@ const BAD_AUTHORITY: Refusal =
 const BAD_ASTERISK: Refusal = Refusal::bad("the request target * is for OPTIONS alone");
 const BAD_TUNNEL: Refusal = Refusal::bad("the request target of CONNECT is not a host and a port");
 
-/// What a byte may be part of.
+/// The parts of a target in which a byte may stand.
 const PATH: u8 = 1;
 const QUERY: u8 = 2;
 const HOST: u8 = 4;
@@ -148,7 +148,7 @@ pub(crate) fn is_authority(authority: &[u8]) -> bool {
         Some(colon) if authority[colon] == b':' => (&authority[..colon], &authority[colon + 1..]),
         _ => (authority, &authority[authority.len()..]),
     };
-    // All of one class first: that is nearly every host, and costs the least.
+    // Nearly every host is of one class, and to look for that first costs the least.
     let is_host = all(host, HOST) || is_ip_literal(host) || is_encoded(host);
     !host.is_empty() && is_host && is_port(port)
 }
@@ -184,7 +184,7 @@ fn is_port(digits: &[u8]) -> bool {
     })
 }
 
-/// Whether all bytes are of this class. It looks at all of them, and so at several at a time.
+/// Whether all bytes are of this class. Without an early end the loop looks at several bytes at a time.
 #[inline]
 fn all(bytes: &[u8], class: u8) -> bool {
     bytes.iter().fold(class, |all, byte| all & CLASSES[*byte as usize]) != 0

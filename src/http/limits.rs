@@ -1,4 +1,4 @@
-//! How much of everything one peer may send.
+//! The most that one peer may send.
 
 /// Bounds on what is accepted from a peer. Every one is checked before memory is taken for it.
 ///
@@ -32,7 +32,7 @@ pub struct Limits {
     pub connections_per_peer: usize,
 }
 
-/// What is said of a body that is too long, wherever that shows.
+/// The reason for refusing a body that is too long, wherever its length shows.
 pub(crate) const BODY_TOO_LONG: &str = "the body is longer than this server reads";
 
 impl Limits {

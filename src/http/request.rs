@@ -18,7 +18,7 @@ pub struct Request {
     body: Body,
     origin: Origin,
     params: Params,
-    /// Its name, if that does not stand in the head.
+    /// The request's name in logs, if that does not stand in the head.
     id: OnceCell<Kept>,
 }
 
@@ -49,7 +49,7 @@ impl Head {
     }
 }
 
-/// Where a request came in: what its connection knows.
+/// The facts of the connection on which a request came in.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
     pub(crate) peer: Option<SocketAddr>,
@@ -125,7 +125,7 @@ impl Request {
         self.origin.peer
     }
 
-    /// What it is called in logs: found or made when this is first called, and the same ever after.
+    /// The request's name in logs: found or made when this is first called, and the same ever after.
     pub fn id(&self) -> RequestId {
         match self.id_of_peer() {
             Some(id) => id,
@@ -133,7 +133,7 @@ impl Request {
         }
     }
 
-    /// The same, for whoever will ask when the request is gone.
+    /// The same, to be kept when the request is gone.
     pub(crate) fn kept_id(&self) -> Kept {
         match self.id_of_peer() {
             Some(id) => Kept::Peer(Box::new(id)),

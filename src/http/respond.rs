@@ -84,7 +84,7 @@ impl<T: IntoResponse, E: IntoResponse> IntoResponse for Result<T, E> {
 }
 
 impl IntoResponse for Error {
-    /// Its status; the message is sent for a 4xx, and goes to the log for a 5xx.
+    /// The error's status; the message is sent for a 4xx, and goes to the log for a 5xx.
     fn into_response(self) -> Response {
         let status = self.status();
         if status.is_server_error() {

@@ -9,6 +9,7 @@ use crate::server::{Answer, Service};
 use http::{Method, StatusCode};
 use rustc_hash::FxHashMap;
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::rc::Rc;
 
 /// An application: routes and their handlers.
@@ -31,6 +32,9 @@ pub struct App {
     routes: Vec<Route>,
     /// Every path as it was written: where one is registered again, and where a literal one is found at once.
     by_path: FxHashMap<Box<[u8]>, usize>,
+    /// The literal path that was asked for last: the next request often asks for the same, and to compare costs less
+    /// than to hash.
+    last: Cell<usize>,
     /// All paths, for those with `{name}` segments.
     patterns: matchit::Router<usize>,
     fallback: Option<Endpoint>,
@@ -39,8 +43,8 @@ pub struct App {
 }
 
 struct Route {
-    /// Its path has no braces.
-    is_literal: bool,
+    /// The path, if it has no braces; else empty, as no path is.
+    literal: Box<[u8]>,
     /// The names of its `{name}` segments, in order.
     names: Vec<Rc<str>>,
     methods: Vec<(Method, Endpoint)>,
@@ -118,7 +122,7 @@ impl App {
                 panic!("the path {path:?} cannot be routed: {error}");
             }
             self.routes.push(Route {
-                is_literal: !path.contains(['{', '}']),
+                literal: if path.contains(['{', '}']) { Box::default() } else { path.as_bytes().into() },
                 names: names(path),
                 methods: Vec::new(),
                 any: None,
@@ -165,8 +169,17 @@ impl App {
     }
 
     /// The route of a path without braces. A path with braces matches others, and not itself.
+    #[inline]
     fn find_literal(&self, path: &[u8]) -> Option<&Route> {
-        self.by_path.get(path).map(|index| &self.routes[*index]).filter(|route| route.is_literal)
+        let last = self.routes.get(self.last.get()).filter(|route| *route.literal == *path);
+        last.or_else(|| self.look_up_literal(path))
+    }
+
+    fn look_up_literal(&self, path: &[u8]) -> Option<&Route> {
+        let index = *self.by_path.get(path)?;
+        let route = self.routes.get(index).filter(|route| !route.literal.is_empty())?;
+        self.last.set(index);
+        Some(route)
     }
 }
 

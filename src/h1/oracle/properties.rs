@@ -1,5 +1,5 @@
-//! What holds for every request, tried on made-up ones: the same ones at each run, until
-//! `KIANG_PROPTEST_CASES` asks for more of them.
+//! Properties that hold for every request, tried on made-up ones. Each run tries the same requests, until
+//! `KIANG_PROPTEST_CASES` asks for more.
 
 use crate::fuzzing::{agree, cut_alike};
 use crate::h1::oracle::reference::{self, Verdict};

@@ -6,7 +6,7 @@
 
 use std::net::Ipv6Addr;
 
-/// What there is to say of the bytes a request should begin.
+/// The judgement of the bytes that a request should begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Accepted(Message),
@@ -22,12 +22,12 @@ pub(crate) enum Verdict {
 pub(crate) struct Message {
     pub(crate) method: Vec<u8>,
     pub(crate) target: Vec<u8>,
-    /// Of the version; all that is later than 1.1 is read as 1.1 (RFC 9110 section 2.5).
+    /// The minor number of the version; a later one than 1.1 is read as 1.1 (RFC 9110 section 2.5).
     pub(crate) minor: u8,
     pub(crate) fields: Vec<Field>,
     pub(crate) content: Vec<u8>,
     pub(crate) trailers: Vec<Field>,
-    /// How many bytes it took, with the empty lines before it.
+    /// The bytes that the request took, with the empty lines before the request.
     pub(crate) length: usize,
     /// Whether another request may follow (RFC 9112 section 9.3).
     pub(crate) keep_alive: bool,
@@ -129,7 +129,7 @@ impl<'a> Reader<'a> {
         if !target_is_valid(method, target) {
             self.faults.push(400);
         }
-        // This server is no proxy, and to show a request to whoever has it sent is to show its credentials (RFC 9110
+        // This server is no proxy, and a TRACE shows the request's credentials to a page that had it sent (RFC 9110
         // sections 9.3.6 and 9.3.8).
         if method == b"CONNECT" || method == b"TRACE" {
             self.faults.push(501);
@@ -357,8 +357,8 @@ fn is_authority(text: &[u8]) -> bool {
         }
 }
 
-/// `host = IP-literal / IPv4address / reg-name` (RFC 3986 section 3.2.2); an IPv4 address is a reg-name too. Of an
-/// IP that is later than 6 (`IPvFuture`) nobody has heard.
+/// `host = IP-literal / IPv4address / reg-name` (RFC 3986 section 3.2.2); an IPv4 address is a reg-name too. No version
+/// of IP later than 6 (`IPvFuture`) is known.
 fn is_host(host: &[u8]) -> bool {
     if let [b'[', address @ .., b']'] = host {
         return str::from_utf8(address).is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok());

@@ -34,11 +34,11 @@ pub(crate) struct Seen {
 /// How a connection stands when all bytes have gone in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It waits for more, in the middle of a request or before the next one.
+    /// The connection waits for more, in the middle of a request or before the next one.
     Waits,
-    /// It answered the last request that may come.
+    /// The connection has answered the last request that may come.
     Closed,
-    /// It refused what came, with this status.
+    /// The connection has refused the request, with this status.
     Refused(u16),
 }
 
@@ -47,8 +47,8 @@ pub(crate) enum End {
 pub(crate) struct Transcript {
     pub(crate) requests: Vec<Seen>,
     pub(crate) end: End,
-    /// What answers the requests. Interim responses, and which of several faults a refusal names, depend on what has
-    /// arrived when.
+    /// The final responses. Interim ones, and which of several faults a refusal names, depend on the pieces in which
+    /// the bytes arrive.
     pub(crate) written: Vec<u8>,
     /// How many bytes had gone in when each request was whole. Where every piece is one byte, this is where it ends.
     pub(crate) whole_at: Vec<usize>,
@@ -176,7 +176,7 @@ impl Replay<'_> {
     }
 }
 
-/// What the head says, copied out of it.
+/// The head's parts, copied out of it.
 fn seen(head: &Head) -> Seen {
     let target = head.target.start as usize..head.target.end as usize;
     Seen {
@@ -230,7 +230,7 @@ pub(crate) fn chunked<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8>
     out
 }
 
-/// What became of a chunked body.
+/// A chunked body, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Decoded {
     pub(crate) content: Vec<u8>,

@@ -61,7 +61,7 @@ impl Sample {
         out
     }
 
-    /// What must be read of it.
+    /// The message that a reader must find in this request.
     pub(super) fn message(&self) -> Message {
         let (content, trailers) = match &self.body {
             Body::None => (Vec::new(), Vec::new()),
