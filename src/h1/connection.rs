@@ -335,8 +335,8 @@ impl Connection {
         !self.unfinished.is_empty()
     }
 
-    /// Skips as much of a chunked body without a reader as has arrived, up to the bound for any body. Whether more would
-    /// be skipped if it had arrived.
+    /// Skips as much of a chunked body without a reader as has arrived, up to the bound for any body. Whether more
+    /// would be skipped if it had arrived.
     ///
     /// To be called before the response is written: only a body whose end is known lets the connection go on.
     pub(crate) fn skip_arrived(&mut self, limits: &Limits) -> bool {

@@ -66,6 +66,7 @@ pub(crate) enum Persistence {
 }
 
 /// Writes a whole response head.
+#[inline]
 pub(crate) fn head(
     preamble: &Preamble,
     response: &Response,
@@ -113,20 +114,16 @@ fn field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
 /// From the digits of Content-Length to the end of the head.
 #[inline]
 fn last_lines(length: u64, persistence: Persistence, out: &mut Vec<u8>) {
-    const END: &[u8] = b"\r\n\r\n";
     // At most 20 digits. Written from their end, so that the digits and the end are one copy.
-    let mut lines = [0; 20 + END.len()];
-    let mut at = 20;
-    lines[at..].copy_from_slice(END);
+    let mut lines = *b"00000000000000000000\r\n\r\n";
+    let mut at = 19;
     let mut left = length;
-    while at > 0 {
-        at -= 1;
+    while left >= 10 {
         lines[at] = b'0' + (left % 10) as u8;
         left /= 10;
-        if left == 0 {
-            break;
-        }
+        at -= 1;
     }
+    lines[at] = b'0' + left as u8;
     if persistence == Persistence::Implied {
         out.extend_from_slice(&lines[at..]);
     } else {
