@@ -22,7 +22,7 @@ use super::share::Share;
 use super::taking::Taking;
 use super::waits::Wait;
 use super::worker::Worker;
-use crate::h1::connection::{Connection as Http, Incoming, Rest, unsendable};
+use crate::h1::connection::{Connection as Http, Incoming, Rest, ServerSide, unsendable};
 use crate::h1::refusal::Refusal;
 use crate::http::body::{Body, Sender};
 use crate::http::request::{Origin, Request};
@@ -163,6 +163,7 @@ impl<T: Transport> Connection<T> {
             if !self.http.keep_alive() {
                 return Ok(None);
             }
+            self.skip_arrived();
             if self.current.body_failed || !self.http.can_skip_body() {
                 self.lingers = true;
                 return Ok(None);
@@ -177,17 +178,23 @@ impl<T: Transport> Connection<T> {
     fn answer_arrived(&mut self) -> Next {
         let worker = Rc::clone(&self.worker);
         let origin = Origin { peer: self.peer, buffered_body_bytes: worker.limits.buffered_body_bytes };
-        // One place for all requests of the batch, and one guard around all handlers.
-        let mut request = Request::new(origin);
+        // One place for all requests of the core, and one guard around all handlers of the batch.
+        let mut request = worker.request_place(origin);
+        let next = self.answer_guarded(&worker, &mut request);
+        worker.keep_place(request);
+        next
+    }
+
+    fn answer_guarded(&mut self, worker: &Worker, request: &mut Request) -> Next {
         loop {
-            match catch_unwind(AssertUnwindSafe(|| self.answer_batch(&worker, &mut request))) {
+            match catch_unwind(AssertUnwindSafe(|| self.answer_batch(worker, request))) {
                 Ok(next) => return next,
                 // The panic was not a handler's: nothing is known of the connection's state.
                 Err(_) if !self.calls_handler => return Next::Cut,
                 Err(_) => {
                     self.calls_handler = false;
                     request.set_body(None);
-                    if let Some(next) = self.answer(&mut panicked(request.id()), &request) {
+                    if let Some(next) = self.answer(&mut panicked(request.id()), request) {
                         return next;
                     }
                 }
@@ -261,6 +268,7 @@ impl<T: Transport> Connection<T> {
         if !reads_on {
             // No reader is left: drop the sender and any pending wish.
             self.current.incoming = None;
+            self.skip_arrived();
         }
         let worker = &self.worker;
         let keep_alive = !worker.is_draining() && !self.current.body_failed && self.requests_left > 0;
@@ -268,19 +276,30 @@ impl<T: Transport> Connection<T> {
         self.answered = true;
         self.take_buffer();
         let client_goes_on = self.http.keep_alive();
-        let rest = match self.http.respond(response, keep_alive, reads_on, &preamble, &mut self.out) {
+        let server = ServerSide { keep_alive, reads_on };
+        let rest = match self.http.respond(response, server, &preamble, &mut self.out) {
             Ok(rest) => rest,
             Err(error) => {
                 log::error!("request {}: its response cannot be sent: {error}", id());
                 // Its own body is whole and its head plain, so this one can.
                 self.http
-                    .respond(&mut unsendable(), keep_alive, reads_on, &preamble, &mut self.out)
+                    .respond(&mut unsendable(), server, &preamble, &mut self.out)
                     .unwrap_or(Rest::Nothing)
             }
         };
         self.log_answer(&rest);
         self.lingers |= client_goes_on && !self.http.keep_alive() || !self.http.body_is_read();
         rest
+    }
+
+    /// Skips what has arrived of a chunked body that nobody reads any more.
+    fn skip_arrived(&mut self) {
+        while self.http.skip_arrived(&self.worker.limits) {
+            match self.stream.try_receive() {
+                Some(Ok(bytes)) if !bytes.is_empty() => self.http.receive(bytes),
+                _ => break,
+            }
+        }
     }
 
     /// Writes the answer to a request that is refused, of which the head may not be known.

@@ -6,7 +6,7 @@ use super::admission::Shedding;
 use super::linger::{Terms, linger};
 use super::patience::Patience;
 use super::worker::Worker;
-use crate::h1::connection::Connection as Http;
+use crate::h1::connection::{Connection as Http, ServerSide};
 use crate::http::respond::plain_status;
 use crate::runtime::{Payload, Transport};
 use http::StatusCode;
@@ -22,7 +22,8 @@ pub(super) async fn shed(worker: Rc<Worker>, _place: Shedding, mut stream: impl 
     let mut patience = Patience::new(&worker.core);
     let mut response = plain_status(StatusCode::SERVICE_UNAVAILABLE).header("Retry-After", RETRY_AFTER);
     let mut out = stream.take_buffer();
-    if Http::new().respond(&mut response, false, false, &worker.preamble(), &mut out).is_err() {
+    let last = ServerSide { keep_alive: false, reads_on: false };
+    if Http::new().respond(&mut response, last, &worker.preamble(), &mut out).is_err() {
         stream.put_buffer(out);
         return;
     }
