@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+mod budget;
 mod bytes;
 mod error;
 mod extract;
@@ -35,5 +36,5 @@ pub use self::http::upgrade::Upgraded;
 pub use self::router::{App, Handler};
 pub use self::runtime::files as fs;
 pub use self::runtime::{Beat, Core, Cores, Counts};
-pub use self::server::{AccessLog, Answer, Deadlines, Handle, Server, Service, Started};
+pub use self::server::{AccessLog, Answer, Deadlines, Handle, Memory, Server, Service, Started};
 pub use ::http::{Method, StatusCode, Version};

@@ -14,6 +14,10 @@ pub(crate) fn banner(app: AppName, started: &Started) -> String {
         started.kernel,
         started.features.join(", ")
     );
+    let _ = match started.memory {
+        Some(bytes) => write!(text, "\nmemory for requests and unsent answers: {} KiB a core", bytes >> 10),
+        None => write!(text, "\nmemory for requests and unsent answers: unlimited"),
+    };
     for addr in &started.addrs {
         // The form of this line is a promise: scripts wait for it.
         let _ = write!(text, "\nlistening on http://{addr}/");

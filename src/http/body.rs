@@ -1,5 +1,6 @@
 //! A body: none, whole, arriving, or made as it goes.
 
+use crate::budget::{Budget, Share};
 use crate::bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::http::headers::{Headers, ResponseHeaders, checked_field, may_be_trailer};
@@ -101,7 +102,12 @@ impl Body {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// All of it, in memory; 413 if there are more than `limit` bytes.
+    /// All of it, in memory.
+    ///
+    /// # Errors
+    /// 413 if there are more than `limit` bytes; 503 if the body of a request finds no room in the memory that
+    /// requests may take together ([`Server::memory`](crate::Server::memory)). Room for a body of a known length is
+    /// taken at once, so that a body that was begun finds room to its end.
     pub async fn bytes(mut self, limit: usize) -> Result<Bytes> {
         let too_long = || Error::with_status(StatusCode::PAYLOAD_TOO_LARGE, BODY_TOO_LONG);
         if let Some(whole) = self.take_whole() {
@@ -110,15 +116,21 @@ impl Body {
         if self.length().is_some_and(|length| length > limit as u64) {
             return Err(too_long());
         }
-        let mut all = Vec::new();
+        let budget = match &self.0 {
+            Content::Arriving(channel) => channel.budget.clone(),
+            _ => Budget::unlimited(),
+        };
+        let mut all = Collected { bytes: Vec::new(), share: budget.share() };
+        // At most `limit`, which is a `usize`.
+        all.grow_to(self.length().unwrap_or(0) as usize)?;
         while let Some(piece) = self.next().await {
             let piece = piece?;
-            if piece.len() > limit - all.len() {
+            if piece.len() > limit - all.bytes.len() {
                 return Err(too_long());
             }
-            all.extend_from_slice(&piece);
+            all.push(&piece, limit)?;
         }
-        Ok(all.into())
+        Ok(Bytes::counted(all.bytes, all.share))
     }
 
     /// How many bytes are still to be read, if that is known.
@@ -164,8 +176,10 @@ impl Body {
     }
 
     /// A body that arrives through the returned sender; `length` if the head announced it.
-    pub(crate) fn arriving(length: Option<u64>) -> (Sender, Self) {
+    /// Collected, it counts for this budget.
+    pub(crate) fn arriving(length: Option<u64>, budget: &Budget) -> (Sender, Self) {
         let channel = Rc::new(Channel {
+            budget: budget.clone(),
             left: Cell::new(length),
             pieces: RefCell::default(),
             end: RefCell::default(),
@@ -175,6 +189,33 @@ impl Body {
             wanted: Cell::new(false),
         });
         (Sender(Rc::clone(&channel)), Self(Content::Arriving(channel)))
+    }
+}
+
+/// A body that is being collected, and its part of the budget.
+struct Collected {
+    bytes: Vec<u8>,
+    share: Share,
+}
+
+impl Collected {
+    /// Makes room for so many bytes in all.
+    fn grow_to(&mut self, capacity: usize) -> Result<()> {
+        self.share.try_grow_to(capacity).map_err(|_| Error::no_room())?;
+        let more = capacity.saturating_sub(self.bytes.len());
+        // The system may have less than the budget allows.
+        self.bytes.try_reserve_exact(more).map_err(|_| Error::no_room())
+    }
+
+    /// Adds a piece. Where no length was announced, the room doubles, up to the limit.
+    fn push(&mut self, piece: &[u8], limit: usize) -> Result<()> {
+        let needed = self.bytes.len() + piece.len();
+        if needed > self.bytes.capacity() {
+            let doubled = self.bytes.capacity().saturating_mul(2).min(limit);
+            self.grow_to(needed.max(doubled))?;
+        }
+        self.bytes.extend_from_slice(piece);
+        Ok(())
     }
 }
 
@@ -233,6 +274,8 @@ impl fmt::Debug for Body {
 struct Channel {
     /// The bytes still to be read, if the head told how many there are.
     left: Cell<Option<u64>>,
+    /// What the body counts for where it is collected.
+    budget: Budget,
     pieces: RefCell<VecDeque<Bytes>>,
     end: RefCell<Option<Result<()>>>,
     reader: RefCell<Option<Waker>>,
@@ -334,7 +377,7 @@ mod tests {
 
     #[test]
     fn an_arriving_body_is_wanted_only_while_somebody_waits() {
-        let (sender, mut body) = Body::arriving(None);
+        let (sender, mut body) = Body::arriving(None, &Budget::unlimited());
         let wanted = || sender.poll_wanted(&Context::from_waker(Waker::noop())).is_ready();
         assert!(!wanted());
         assert!(poll(&mut body).is_pending());
@@ -348,7 +391,7 @@ mod tests {
 
     #[test]
     fn a_body_whose_connection_ends_is_an_error_and_then_over() {
-        let (sender, mut body) = Body::arriving(Some(10));
+        let (sender, mut body) = Body::arriving(Some(10), &Budget::unlimited());
         sender.send(Bytes::from("abc"));
         drop(sender);
         assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(_)))));
