@@ -16,13 +16,15 @@ use rustix::net::{
 use socket2::Socket;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{self as unix, UnixListener, UnixStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use super::socket_file::identity;
+use crate::address::Address;
 
 /// Descriptors in one message; the kernel takes up to 253 (`SCM_MAX_FD`).
 const BATCH: usize = 64;
@@ -45,12 +47,12 @@ pub(crate) struct Taken {
 }
 
 /// Whether a server of this user offers its sockets of this address.
-pub(crate) fn is_offered(address: SocketAddr) -> bool {
+pub(crate) fn is_offered(address: &Address) -> bool {
     connect(address).is_some()
 }
 
 /// Asks for the listening sockets of this address; none if nobody offers them.
-pub(crate) fn take_over(address: SocketAddr) -> io::Result<Option<Taken>> {
+pub(crate) fn take_over(address: &Address) -> io::Result<Option<Taken>> {
     let Some(tie) = connect(address) else { return Ok(None) };
     tie.set_read_timeout(Some(ANSWER))?;
     let mut sockets = Vec::new();
@@ -87,7 +89,7 @@ pub(crate) fn take_over(address: SocketAddr) -> io::Result<Option<Taken>> {
 
 /// The listening sockets of one address, which another process may have open as well.
 pub(crate) struct Shared {
-    address: SocketAddr,
+    address: Address,
     predecessor: Option<Arc<UnixStream>>,
     state: Mutex<State>,
 }
@@ -106,7 +108,7 @@ struct State {
 impl Shared {
     /// These sockets, which came from a predecessor if there is a tie to one.
     pub(crate) fn new(
-        address: SocketAddr,
+        address: Address,
         sockets: &[Socket],
         predecessor: Option<&Taken>,
     ) -> io::Result<Arc<Self>> {
@@ -213,7 +215,7 @@ impl Drop for Offer {
 fn bind_name(shared: &Shared) -> io::Result<UnixListener> {
     let until = Instant::now() + ANSWER;
     loop {
-        match UnixListener::bind_addr(&name(shared.address)?) {
+        match UnixListener::bind_addr(&name(&shared.address)?) {
             Err(error)
                 if error.kind() == io::ErrorKind::AddrInUse
                     && shared.predecessor.is_some()
@@ -276,7 +278,7 @@ fn stays(tie: &UnixStream) -> bool {
     }
 }
 
-fn connect(address: SocketAddr) -> Option<UnixStream> {
+fn connect(address: &Address) -> Option<UnixStream> {
     let tie = UnixStream::connect_addr(&name(address).ok()?).ok()?;
     same_user(&tie)?;
     Some(tie)
@@ -288,6 +290,15 @@ fn same_user(tie: &UnixStream) -> Option<i32> {
     (peer.uid == rustix::process::geteuid()).then(|| peer.pid.as_raw_nonzero().get())
 }
 
-fn name(address: SocketAddr) -> io::Result<unix::SocketAddr> {
-    unix::SocketAddr::from_abstract_name(format!("kiang-takeover-1/{address}"))
+/// The name at which successors ask. Of a Unix socket it tells the file and not the path, for which there may be no
+/// room and which may be written in many ways.
+fn name(address: &Address) -> io::Result<unix::SocketAddr> {
+    let name = match address {
+        Address::Tcp(address) => address.to_string(),
+        Address::Unix(path) => {
+            let (device, number) = identity(path)?;
+            format!("unix:{device}:{number}")
+        }
+    };
+    unix::SocketAddr::from_abstract_name(format!("kiang-takeover-1/{name}"))
 }

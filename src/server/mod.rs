@@ -11,6 +11,7 @@ mod deadlines;
 mod exchange;
 mod handle;
 mod linger;
+mod notify;
 mod rate;
 mod service;
 mod shed;

@@ -14,6 +14,7 @@
 
 mod accept;
 mod buffers;
+mod inherited;
 mod parking;
 mod socket;
 
@@ -30,6 +31,7 @@ use self::socket::Socket;
 use super::tasks::Tasks;
 
 pub(super) use self::accept::AcceptorId;
+pub(super) use self::inherited::duplicate;
 pub(super) use self::parking::Parking;
 pub(crate) use self::socket::Payload;
 pub(super) use self::socket::SocketId;
