@@ -91,7 +91,9 @@ impl ListenAddr {
             )));
         }
         if bytes.contains(&0) || bytes.last() == Some(&b'/') {
-            return Err(Error::new(format!("`{shown}` is no path of a file: write one, such as `/run/kiang.sock`")));
+            return Err(Error::new(format!(
+                "`{shown}` is no path of a file: write one, such as `/run/kiang.sock`"
+            )));
         }
         let path = std::path::absolute(path).map_err(|_| {
             Error::new("the path of the Unix socket is missing: write `unix:/run/kiang.sock`")
@@ -207,7 +209,9 @@ fn bracketed(text: &str, rest: &str) -> Result<ListenAddr> {
     let port = port(after)?;
     let ip = host.split_once('%').map_or(host, |(ip, _)| ip);
     if ip.parse::<Ipv6Addr>().is_err() {
-        return Err(Error::new(format!("`{ip}` is no IPv6 address: only one stands in brackets, as in `[::1]:{port}`")));
+        return Err(Error::new(format!(
+            "`{ip}` is no IPv6 address: only one stands in brackets, as in `[::1]:{port}`"
+        )));
     }
     ListenAddr::host(host, port)
 }
@@ -286,7 +290,8 @@ impl ToListenAddrs for [ListenAddr] {
 
 impl ToListenAddrs for str {
     fn to_listen_addrs(&self) -> Result<Vec<ListenAddr>> {
-        let parsed = self.parse().map_err(|error| Error::new(format!("cannot listen on `{self}`")).because(error));
+        let parsed =
+            self.parse().map_err(|error| Error::new(format!("cannot listen on `{self}`")).because(error));
         Ok(vec![parsed?])
     }
 }
@@ -349,14 +354,19 @@ mod tests {
     #[test]
     fn what_people_type_is_understood() {
         let same = ["127.0.0.1:8080", "[::1]:80", "0.0.0.0:0", "[::]:80", "localhost:80", "a-b.example:1"];
-        for text in same.into_iter().chain(["[fe80::1%eth0]:80", "unix:/run/kiang.sock", "systemd", "systemd:http"]) {
+        for text in
+            same.into_iter().chain(["[fe80::1%eth0]:80", "unix:/run/kiang.sock", "systemd", "systemd:http"])
+        {
             assert_eq!(read(text), text);
         }
         for text in ["8080", ":8080", "*:8080", " :8080 "] {
             assert_eq!(read(text), "*:8080");
         }
         assert_eq!(read("[fe80::1%2]:80"), "[fe80::1%2]:80");
-        assert!(read("unix:kiang.sock").starts_with("unix:/"), "a path does not depend on the folder of later");
+        assert!(
+            read("unix:kiang.sock").starts_with("unix:/"),
+            "a path does not depend on the folder of later"
+        );
     }
 
     #[test]
@@ -388,7 +398,11 @@ mod tests {
             assert!(wrong(text).contains(words), "{text}: {}", wrong(text));
         }
         let long = format!("unix:/{}", "x".repeat(LONGEST_PATH));
-        assert!(wrong(&long).contains("has 108 bytes, and that of a Unix socket at most 107"), "{}", wrong(&long));
+        assert!(
+            wrong(&long).contains("has 108 bytes, and that of a Unix socket at most 107"),
+            "{}",
+            wrong(&long)
+        );
         assert!(long[..long.len() - 1].parse::<ListenAddr>().is_ok());
     }
 

@@ -3,10 +3,9 @@
 use super::log::Log;
 use super::settings::Config;
 use super::{Failure, banner, say};
-use kiang::Server;
 use kiang::doctor::{Verdict, examine};
+use kiang::{ListenAddr, Server};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::thread;
 
@@ -15,16 +14,17 @@ pub(super) fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let _log = Log::start(config.log_format)?;
     raise_limits();
     refuse_unless_fit(config)?;
-    let app = config.app;
+    let (app, asked) = (config.app, config.bind.clone());
     let mut server = bind(config)?
         .cores(config.cores.clone())
         .drain(config.drain)
         .takeover(config.takeover)
+        .notify(true)
         .balance(config.balance)
         .limits(config.limits.clone())
         .deadlines(config.deadlines.clone())
         .on_start(move |started| {
-            let banner = banner::banner(app, started);
+            let banner = banner::banner(app, &asked, started);
             // On a thread of its own: a stdout that nobody reads must not keep the process from its end.
             if let Err(error) = thread::Builder::new().spawn(move || say(&banner)) {
                 log::warn!("there is no thread to print the banner: {error}");
@@ -39,16 +39,16 @@ pub(super) fn serve(config: &Config) -> Result<ExitCode, Failure> {
 }
 
 fn bind(config: &Config) -> kiang::Result<Server> {
-    // `Config` has at least one address.
-    let server = Server::bind(config.bind[0])?;
-    config.bind[1..].iter().try_fold(server, |server, addr| server.and_bind(*addr))
+    let server = Server::bind(config.bind.as_slice())?.unix_mode(config.unix_mode.0);
+    Ok(match config.unix_owner {
+        Some(owner) => server.unix_owner(owner.user, owner.group),
+        None => server,
+    })
 }
 
 /// Every failing check in the doctor's words, or nothing.
 fn refuse_unless_fit(config: &Config) -> Result<(), Failure> {
-    // Who is to be followed holds its port until it is.
-    let is_ours = |addr: &SocketAddr| config.takeover && Server::can_take_over(*addr);
-    let addrs: Vec<_> = config.bind.iter().copied().filter(|addr| !is_ours(addr)).collect();
+    let addrs = if config.takeover { to_examine(&config.bind)? } else { config.bind.clone() };
     let findings = examine(&addrs);
     let failing: Vec<_> = findings.iter().filter(|finding| finding.verdict == Verdict::Fails).collect();
     if failing.is_empty() {
@@ -64,6 +64,16 @@ fn refuse_unless_fit(config: &Config) -> Result<(), Failure> {
     }
     let failing: Vec<_> = failing.iter().map(ToString::to_string).collect();
     Err(Failure::Fault(format!("cannot serve here\n{}", failing.join("\n"))))
+}
+
+/// The addresses that no other server offers: who is to be followed holds its own until it is.
+fn to_examine(bind: &[ListenAddr]) -> Result<Vec<ListenAddr>, Failure> {
+    let mut all = Vec::new();
+    for written in bind {
+        all.extend(written.resolve()?);
+    }
+    all.retain(|addr| !Server::can_take_over(addr.clone()));
+    Ok(all.into_iter().map(ListenAddr::from).collect())
 }
 
 /// Below this many descriptors a busy server runs out of them.

@@ -2,6 +2,7 @@
 
 use super::log::LogFormat;
 use super::settings::{Config, Settings};
+use super::units::{Mode, Owner};
 use super::{Cli, Command, mistake, unknown_variables};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
@@ -96,7 +97,7 @@ fn every_setting_reaches_its_place_by_flag_and_by_file() {
         --access-log-sample 12 --log-format json --max-head 4B --max-headers 3 --max-target 2 \
         --max-body 5kB --max-buffered-body 6 --max-connections 7 --head-timeout 8ms --body-timeout 9s \
         --idle-timeout 10m --write-timeout 11h --max-requests 12 --max-connections-per-peer 13 --min-body-rate 14 \
-        --handler-timeout 15s";
+        --handler-timeout 15s --unix-mode 600 --unix-owner 7:8";
     let file: Vec<_> = flags
         .trim_start_matches("--")
         .split(" --")
@@ -108,6 +109,8 @@ fn every_setting_reaches_its_place_by_flag_and_by_file() {
     for config in [config(flags, ""), config("", &file.join("\n"))] {
         let config = config.expect("valid");
         assert_eq!(config.bind, ["127.0.0.1:1".parse().expect("valid")]);
+        assert_eq!(config.unix_mode, Mode(0o600));
+        assert_eq!(config.unix_owner, Some(Owner { user: Some(7), group: Some(8) }));
         assert_eq!(config.cores.to_string(), "1");
         assert_eq!(config.app.to_string(), "echo");
         assert_eq!(config.drain, Duration::from_secs(1));
@@ -190,6 +193,8 @@ fn a_file_that_cannot_be_read_is_named() {
 fn what_contradicts_itself_is_refused() {
     assert!(refused("--bind 127.0.0.1:1,127.0.0.1:1", "").contains("names 127.0.0.1:1 twice"));
     assert!(config("--bind 127.0.0.1:0,127.0.0.1:0", "").is_ok());
+    assert!(refused("--bind unix:/run/a,unix:/run/a", "").contains("names unix:/run/a twice"));
+    assert!(refused("", "unix-mode = 660").contains("as a text in quotes"));
     assert!(refused("", "bind = []").contains("names no address"));
     assert!(refused("--max-head 64KiB", "").contains("at most 65535"));
     assert!(refused("--max-headers 129", "").contains("at most 128"));
@@ -242,6 +247,8 @@ fn every_flag_is_documented_with_variable_key_and_default() {
     let span = |duration| super::units::Span(duration).to_string();
     let defaults = [
         ("bind", "127.0.0.1:8080".to_owned()),
+        ("unix-mode", "660".to_owned()),
+        ("unix-owner", "process".to_owned()),
         ("cores", "all".to_owned()),
         ("app", "bench".to_owned()),
         ("drain", span(config("", "").expect("the defaults are valid").drain)),

@@ -3,10 +3,10 @@
 
 use super::port::{self, Port};
 use super::{Finding, checks};
+use crate::address::ListenAddr;
 use crate::runtime::probe;
 use rustix::process::{Resource, Rlimit, getrlimit};
 use std::fs;
-use std::net::SocketAddr;
 
 /// What was read from the machine.
 pub(super) struct Facts {
@@ -22,11 +22,11 @@ pub(super) struct Facts {
     pub(super) migrate_req: Option<u32>,
     /// The frequency governor of every CPU that has one.
     pub(super) governors: Vec<String>,
-    pub(super) ports: Vec<(SocketAddr, Port)>,
+    pub(super) ports: Vec<(String, Port)>,
 }
 
 impl Facts {
-    pub(super) fn gather(addrs: &[SocketAddr]) -> Self {
+    pub(super) fn gather(addrs: &[ListenAddr]) -> Self {
         Self {
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             ring: probe().map(|features| features.names).map_err(|error| (error.to_string(), error.mend())),
@@ -35,7 +35,7 @@ impl Facts {
             somaxconn: read("/proc/sys/net/core/somaxconn").and_then(|text| text.parse().ok()),
             migrate_req: read("/proc/sys/net/ipv4/tcp_migrate_req").and_then(|text| text.parse().ok()),
             governors: governors(),
-            ports: addrs.iter().map(|addr| (*addr, port::look(*addr))).collect(),
+            ports: addrs.iter().flat_map(port::look).collect(),
         }
     }
 
@@ -49,7 +49,7 @@ impl Facts {
             checks::migrate_req(self.migrate_req),
             checks::governor(&self.governors),
         ];
-        findings.extend(self.ports.iter().map(|(addr, port)| checks::port(*addr, port)));
+        findings.extend(self.ports.iter().map(|(addr, port)| checks::port(addr, port)));
         findings
     }
 }

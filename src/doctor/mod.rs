@@ -10,7 +10,7 @@
 //! for finding in findings.iter().filter(|finding| finding.verdict == Verdict::Fails) {
 //!     eprintln!("{finding}");
 //! }
-//! # Ok::<(), std::net::AddrParseError>(())
+//! # Ok::<(), kiang::Error>(())
 //! ```
 
 mod checks;
@@ -19,13 +19,14 @@ mod port;
 
 use serde::Serialize;
 use std::fmt;
-use std::net::SocketAddr;
+
+use crate::address::ListenAddr;
 
 /// Examines this machine, and whether these addresses are free to listen on.
 ///
 /// Takes a few milliseconds; up to a second longer for a port that nobody visible holds, because the sockets
 /// of a process that has just ended outlive it by a moment.
-pub fn examine(addrs: &[SocketAddr]) -> Vec<Finding> {
+pub fn examine(addrs: &[ListenAddr]) -> Vec<Finding> {
     facts::Facts::gather(addrs).findings()
 }
 

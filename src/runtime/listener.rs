@@ -93,6 +93,18 @@ impl Common {
     }
 }
 
+impl Drop for Common {
+    /// A server that did not get to serve, or was stopped at once, has closed nothing; its file must not stay.
+    fn drop(&mut self) {
+        if let Ending::Removed { file, accepting } = &self.ending
+            && accepting.load(Ordering::Acquire) > 0
+            && !self.shared.as_ref().is_some_and(|shared| shared.leave())
+        {
+            file.remove();
+        }
+    }
+}
+
 /// A listening socket on its core.
 pub(crate) struct Listener {
     core: Core,

@@ -27,7 +27,7 @@ pub use self::core::{Core, Counts};
 pub use self::cores::Cores;
 
 pub(crate) use self::core::{Notice, Phase};
-pub(crate) use self::endpoint::{AFTERLIFE, Endpoint, Opened};
+pub(crate) use self::endpoint::{AFTERLIFE, Endpoint};
 pub(crate) use self::executor::{launch, tell_all};
 pub(crate) use self::holder::Holder;
 pub(crate) use self::listener::{Common, Listener};

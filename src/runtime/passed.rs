@@ -48,7 +48,8 @@ pub(super) fn sockets(name: Option<&str>) -> Result<Vec<(Address, Socket)>> {
 fn take(number: RawFd, name: &str) -> Result<(Address, Socket)> {
     let wrong = |what: &str| format!("the descriptor {number} (`{name}`) that was passed {what}");
     let fd = duplicate(number).map_err(|error| Error::new(wrong("is not open")).because(error))?;
-    let is_listening = socket_type(fd.as_fd()) == Ok(SocketType::STREAM) && socket_acceptconn(fd.as_fd()) == Ok(true);
+    let is_listening =
+        socket_type(fd.as_fd()) == Ok(SocketType::STREAM) && socket_acceptconn(fd.as_fd()) == Ok(true);
     if !is_listening {
         return Err(Error::new(wrong(
             "is no listening stream socket: use `ListenStream=`, and leave `Accept=` out (systemd.socket(5))",
@@ -72,7 +73,8 @@ fn take(number: RawFd, name: &str) -> Result<(Address, Socket)> {
 
 /// The path of a Unix socket, or how `ss` shows an abstract name.
 fn path_of(socket: &Socket) -> PathBuf {
-    let address = getsockname(socket).ok().and_then(|address| rustix::net::SocketAddrUnix::try_from(address).ok());
+    let address =
+        getsockname(socket).ok().and_then(|address| rustix::net::SocketAddrUnix::try_from(address).ok());
     let Some(address) = address else { return PathBuf::from("?") };
     if let Some(path) = address.path() {
         return std::ffi::OsString::from_vec(path.to_bytes().to_vec()).into();
@@ -113,7 +115,9 @@ impl Environment {
             )));
         }
         let count = count.parse().ok().filter(|count| (1..=MOST).contains(count)).ok_or_else(|| {
-            Error::new(format!("LISTEN_FDS is `{count}`: a number of descriptors from 1 to {MOST} is expected"))
+            Error::new(format!(
+                "LISTEN_FDS is `{count}`: a number of descriptors from 1 to {MOST} is expected"
+            ))
         })?;
         let mut names = self.names.as_deref().unwrap_or_default().split(':');
         let named = (FIRST..FIRST + count).map(|number| {

@@ -62,7 +62,8 @@ fn ours(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
         let mut any_port = *address;
         any_port.set_port(0);
         let foreign = |error: io::Error| {
-            error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
+            error.kind() == io::ErrorKind::AddrNotAvailable
+                || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
         };
         !bind(any_port).is_err_and(foreign)
     };

@@ -59,14 +59,17 @@ pub(crate) fn look(path: &Path) -> io::Result<Found> {
     socket.set_nonblocking(true)?;
     match socket.connect(&SockAddr::unix(path)?) {
         Ok(()) => {
-            let pid = socket_peercred(&socket).ok().map(|peer| peer.pid.as_raw_nonzero().get().cast_unsigned());
+            let pid =
+                socket_peercred(&socket).ok().map(|peer| peer.pid.as_raw_nonzero().get().cast_unsigned());
             Ok(Found::Live(pid.map(Holder::with_pid)))
         }
         // Its queue is full.
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Found::Live(None)),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(Found::Stale),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
-        Err(error) => Err(io::Error::new(error.kind(), format!("it cannot be told whether a server is there: {error}"))),
+        Err(error) => {
+            Err(io::Error::new(error.kind(), format!("it cannot be told whether a server is there: {error}")))
+        }
     }
 }
 
@@ -109,7 +112,10 @@ fn lock(folder: &Path) -> io::Result<File> {
             Err(TryLockError::WouldBlock) => {
                 return Err(io::Error::new(
                     io::ErrorKind::TimedOut,
-                    format!("another process keeps the folder `{}` locked (`lslocks` names it)", folder.display()),
+                    format!(
+                        "another process keeps the folder `{}` locked (`lslocks` names it)",
+                        folder.display()
+                    ),
                 ));
             }
             Err(TryLockError::Error(error)) => return Err(error),

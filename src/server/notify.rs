@@ -68,7 +68,10 @@ impl Notifier {
 
     fn say(&self, text: &str) {
         if let Err(error) = self.0.socket.send_to_addr(text.as_bytes(), &self.0.address) {
-            log::warn!("the service manager was not told `{}`: {error}", text.lines().next().unwrap_or_default());
+            log::warn!(
+                "the service manager was not told `{}`: {error}",
+                text.lines().next().unwrap_or_default()
+            );
         }
     }
 }
@@ -173,7 +176,9 @@ fn limit(micros: Option<&str>, pid: Option<&str>) -> Option<Duration> {
     }
     let micros = micros?.parse().ok().filter(|micros| *micros > 0);
     if micros.is_none() {
-        log::warn!("WATCHDOG_USEC is no number of microseconds above zero: the service manager is told nothing");
+        log::warn!(
+            "WATCHDOG_USEC is no number of microseconds above zero: the service manager is told nothing"
+        );
     }
     micros.map(Duration::from_micros)
 }
