@@ -72,7 +72,8 @@ fn one_socket_is_served_by_all_cores() {
         .collect();
     let (most, all) = (open.iter().max().expect("a core"), open.iter().sum::<u64>());
     assert_eq!(all, 200);
-    assert!(*most <= 2 * all / open.len() as u64, "they are not balanced: {open:?}");
+    assert!(*most <= 3 * all / (2 * open.len() as u64), "they are not balanced: {open:?}");
+    eprintln!("{open:?}");
     ends(server);
 }
 

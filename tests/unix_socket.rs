@@ -247,7 +247,8 @@ fn cores_that_have_one_socket_share_its_connections() {
         .collect();
     let (most, all) = (open.iter().max().expect("a core"), open.iter().sum::<u64>());
     assert_eq!(all, 200);
-    assert!(*most <= 2 * all / open.len() as u64, "they are not balanced: {open:?}");
+    assert!(*most <= 3 * all / (2 * open.len() as u64), "they are not balanced: {open:?}");
+    eprintln!("{open:?}");
     ends(server);
 }
 

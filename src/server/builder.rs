@@ -28,6 +28,7 @@ use crate::runtime::{self, Common, Core, Cores, Endpoint, Listener, Loads, Offer
 ///         .run(|_core| App::new().get("/", || "Hello, World!"))
 /// }
 /// ```
+#[expect(clippy::struct_excessive_bools, reason = "switches that a program sets, independent of each other")]
 pub struct Server {
     /// Reserved, so that an address in use is an error here and a port 0 has become a port.
     endpoints: Vec<Endpoint>,
@@ -259,7 +260,7 @@ impl Server {
         self.handle.attach(threads.mailboxes());
         let offers = offer(shared, &self.handle);
         let serves = notify::every_core_answers(&threads.mailboxes());
-        let watchdog = notifier.filter(|_| serves).and_then(|notifier| {
+        let watchdog = notifier.filter(|_| serves && self.handle.is_untouched()).and_then(|notifier| {
             notifier.ready(&addrs, was_taken);
             Watchdog::of_environment(notifier, threads.mailboxes())
         });

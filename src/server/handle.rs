@@ -44,6 +44,11 @@ impl Handle {
         self.state().notifier = Some(notifier);
     }
 
+    /// Whether nobody has ended the server yet.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.state().wanted == Phase::Serving
+    }
+
     fn tell_end(&self) {
         let notifier = self.state().notifier.take();
         if let Some(notifier) = notifier {
