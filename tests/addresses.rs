@@ -95,7 +95,9 @@ fn of_two_servers_started_at_once_to_take_over_exactly_one_is_left() {
         };
         assert!(!left.is_empty());
         assert_eq!(Client::connect(addr).get("/plaintext").status, 200);
-        left.iter().for_each(|server| server.signal(Signal::TERM));
+        for server in &left {
+            server.signal(Signal::TERM);
+        }
         for server in left {
             assert_eq!(server.finished(PATIENCE).code, Some(0));
         }
@@ -134,7 +136,10 @@ fn cores_share_a_port_that_nobody_else_gets() {
     let addr = server.addr().to_string();
     // The kernel deals connections out to all cores, and still lets no other server in.
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let _clients: Vec<_> = (0..32 * cores).map(|_| server.connect()).collect();
+    let mut clients: Vec<_> = (0..32 * cores).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/plaintext").status, 200);
+    }
     let response = server.connect().get("/cores");
     let cores: serde_json::Value = serde_json::from_slice(&response.body).expect("JSON");
     let cores = cores.as_array().expect("an array");
@@ -147,6 +152,20 @@ fn cores_share_a_port_that_nobody_else_gets() {
                 .err()
                 .is_some_and(|error| error.to_string().contains("taken by `kiang`"))
         );
+    }
+}
+
+#[test]
+fn a_server_that_was_killed_leaves_its_port_to_the_next() {
+    for _ in 0..5 {
+        let server = Server::start(&["--cores", "all"]);
+        let addr = server.addr();
+        let _client = server.connect();
+        server.signal(Signal::KILL);
+        assert_eq!(server.finished(PATIENCE).signal, Some(9));
+        // At once, though the kernel takes down a ring, and with it the sockets, a moment later.
+        Library::bind(addr).expect("nobody has it any more");
+        ends(bind(&addr.to_string()).start());
     }
 }
 

@@ -120,12 +120,9 @@ fn a_stale_file_is_replaced() {
     leave_stale(&path);
     let server = serve(&path, &[]).start();
     assert_eq!(Client::connect_unix(&path).get("/plaintext").status, 200);
-    // Who is killed leaves its file, and the next one replaces that.
+    // Who is killed leaves its file, and the next one replaces that, though the kernel may not have closed the socket.
     server.signal(Signal::KILL);
     assert_eq!(server.finished(PATIENCE).signal, Some(9));
-    until(PATIENCE, "the kernel has closed the socket of a process that has ended", || {
-        Client::try_connect_unix(&path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
-    });
     let server = serve(&path, &[]).start();
     assert_eq!(Client::connect_unix(&path).get("/plaintext").status, 200);
     ends(server);

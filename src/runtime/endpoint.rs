@@ -15,16 +15,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::holder::Holder;
+use super::holder::{AFTERLIFE, Holder};
 use super::listener::{Common, Ending, bind, listen, share_port};
 use super::passed;
 use super::socket_file::{self, Found, Permissions, SocketFile};
 use super::takeover::{Shared, Taken, is_offered, take_over};
 use crate::address::{Address, ListenAddr, Written};
 use crate::error::{Error, Result};
-
-/// The sockets of a process that used `io_uring` are closed a moment after it has ended.
-pub(crate) const AFTERLIFE: Duration = Duration::from_secs(1);
 
 /// An address that a server is going to listen on.
 pub(crate) struct Endpoint {
@@ -64,28 +61,26 @@ impl Endpoint {
     }
 
     fn at(address: Address) -> Result<Self> {
-        let found = match &address {
-            Address::Tcp(tcp) => bind(*tcp).and_then(|socket| {
-                let bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-                Ok(Some((Address::Tcp(bound), Source::Bound(socket))))
-            }),
-            Address::Unix(path) => match socket_file::look(path) {
-                Ok(Found::Live(holder)) if !is_offered(&address) => return Err(taken(&address, holder)),
-                found => found.map(|_| None),
+        let source = match &address {
+            Address::Tcp(tcp) => match bind(*tcp) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_offered(&address) => {
+                    Source::Nothing
+                }
+                first => Source::Bound(insist(*tcp, Some(first), || bind(*tcp))?),
+            },
+            Address::Unix(path) => match socket_file::look(path).map_err(|error| cannot(&address, error))? {
+                Found::Live(holder) if !is_offered(&address) => return Err(taken(&address, holder)),
+                Found::Live(_) | Found::Stale | Found::Nothing => Source::Nothing,
             },
         };
-        match found {
-            Ok(Some((address, source))) => Ok(Self { address, source }),
-            Ok(None) => Ok(Self { address, source: Source::Nothing }),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                if is_offered(&address) {
-                    return Ok(Self { address, source: Source::Nothing });
-                }
-                let holder = address.tcp().and_then(Holder::of);
-                Err(taken(&address, holder))
+        let bound = match &source {
+            Source::Bound(socket) => {
+                socket.local_addr().map_err(|error| cannot(&address, error))?.as_socket()
             }
-            Err(error) => Err(cannot(&address, error)),
-        }
+            Source::Nothing | Source::Passed(_) => None,
+        };
+        // A port 0 has become a port.
+        Ok(Self { address: bound.map_or(address, Address::Tcp), source })
     }
 
     /// Opens it for so many cores: from now on connections wait in the queues.
@@ -157,15 +152,25 @@ fn tcp_sockets(
 }
 
 /// A socket that listens on this address when no other does.
+fn claim_port(address: SocketAddr, bound: Option<Socket>) -> Result<Socket> {
+    let listening = |socket: Socket| listen(&socket).map(|()| socket);
+    insist(address, bound.map(listening), || bind(address).and_then(listening))
+}
+
+/// Tries, after this first time, until nobody has the address or somebody is seen to have it.
 ///
-/// Two servers that begin to listen within the same instant can both be refused by the kernel, which looks at sockets
-/// that only begin to. So whoever is refused and sees nobody there tries again, a little later than the other.
-fn claim_port(address: SocketAddr, mut bound: Option<Socket>) -> Result<Socket> {
+/// Somebody unseen can be a process that has just ended. And two servers that begin to listen within the same instant
+/// can both be refused by the kernel, which looks at sockets that only begin to: each tries again, one a little later
+/// than the other.
+fn insist<T>(
+    address: SocketAddr,
+    mut first: Option<io::Result<T>>,
+    mut attempt: impl FnMut() -> io::Result<T>,
+) -> Result<T> {
     let began = Instant::now();
     loop {
-        let socket = bound.take().map_or_else(|| bind(address), Ok);
-        match socket.and_then(|socket| listen(&socket).map(|()| socket)) {
-            Ok(socket) => return Ok(socket),
+        match first.take().unwrap_or_else(&mut attempt) {
+            Ok(done) => return Ok(done),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => match Holder::of(address) {
                 None if began.elapsed() < AFTERLIFE => thread::sleep(a_while()),
                 holder => return Err(taken(&address.into(), holder)),

@@ -2,6 +2,10 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// The sockets of a process that used `io_uring` are closed a moment after it has ended.
+pub(crate) const AFTERLIFE: Duration = Duration::from_secs(1);
 
 /// A process that listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,10 +15,10 @@ pub(crate) struct Holder {
 }
 
 impl Holder {
-    /// The process with this number.
-    pub(crate) fn with_pid(pid: u32) -> Self {
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        Self { name: name.trim().to_owned(), pid }
+    /// The process with this number, if it has not ended.
+    pub(crate) fn with_pid(pid: u32) -> Option<Self> {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        Some(Self { name: name.trim().to_owned(), pid })
     }
 
     /// Whoever listens on this address, if that can be seen: the descriptors of other users cannot.
@@ -40,7 +44,7 @@ impl Holder {
                 fs::read_link(fd.path())
                     .is_ok_and(|to| inodes.iter().any(|inode| to.as_os_str() == inode.as_str()))
             })?;
-            Some(Self::with_pid(pid))
+            Self::with_pid(pid)
         })
     }
 }

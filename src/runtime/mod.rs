@@ -27,9 +27,9 @@ pub use self::core::{Core, Counts};
 pub use self::cores::Cores;
 
 pub(crate) use self::core::{Notice, Phase};
-pub(crate) use self::endpoint::{AFTERLIFE, Endpoint};
+pub(crate) use self::endpoint::Endpoint;
 pub(crate) use self::executor::{launch, tell_all};
-pub(crate) use self::holder::Holder;
+pub(crate) use self::holder::{AFTERLIFE, Holder};
 pub(crate) use self::listener::{Common, Listener};
 pub(crate) use self::loads::{Loads, Place};
 pub(crate) use self::mailbox::Mailbox;

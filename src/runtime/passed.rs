@@ -57,7 +57,7 @@ fn take(number: RawFd, name: &str) -> Result<(Address, Socket)> {
     }
     let socket = Socket::from(fd);
     let unusable = |error| Error::new(wrong("cannot be used")).because(error);
-    // A descriptor that does not block would have the ring's accept end at once instead of waiting.
+    // An accept is to wait, whatever the ring of this kernel makes of a descriptor that does not block.
     socket.set_nonblocking(false).map_err(unusable)?;
     let address = socket.local_addr().map_err(unusable)?;
     let address = match address.as_socket() {

@@ -1,6 +1,5 @@
 //! The file of a Unix socket: made, found stale or live, and removed (`unix(7)`).
 
-use rustix::net::sockopt::socket_peercred;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -9,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::holder::Holder;
+use super::holder::{AFTERLIFE, Holder};
+use super::ring::peer;
 
 /// How long another server may take over the same step in the same folder.
 const LOCKED: Duration = Duration::from_secs(5);
@@ -39,11 +39,22 @@ pub(crate) enum Found {
     Live(Option<Holder>),
 }
 
-/// Looks whether a server listens at this path, by connecting to it.
+/// Looks whether a server listens at this path, by connecting to it. One whose process cannot be seen may have just
+/// ended, so that takes up to a second.
 ///
 /// # Errors
 /// If something else is there, or it cannot be told.
 pub(crate) fn look(path: &Path) -> io::Result<Found> {
+    let began = Instant::now();
+    loop {
+        match look_once(path)? {
+            Found::Live(None) if began.elapsed() < AFTERLIFE => thread::sleep(RETRY),
+            found => return Ok(found),
+        }
+    }
+}
+
+fn look_once(path: &Path) -> io::Result<Found> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(error) => return Err(error),
@@ -59,9 +70,8 @@ pub(crate) fn look(path: &Path) -> io::Result<Found> {
     socket.set_nonblocking(true)?;
     match socket.connect(&SockAddr::unix(path)?) {
         Ok(()) => {
-            let pid =
-                socket_peercred(&socket).ok().map(|peer| peer.pid.as_raw_nonzero().get().cast_unsigned());
-            Ok(Found::Live(pid.map(Holder::with_pid)))
+            let pid = peer(&socket).ok().and_then(|(_, pid)| pid);
+            Ok(Found::Live(pid.and_then(Holder::with_pid)))
         }
         // Its queue is full.
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Found::Live(None)),

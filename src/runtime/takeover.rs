@@ -11,7 +11,7 @@
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, Shutdown, recv, recvmsg, sendmsg, shutdown, sockopt,
+    SendAncillaryMessage, SendFlags, Shutdown, recv, recvmsg, sendmsg, shutdown,
 };
 use socket2::Socket;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::ring::peer;
 use super::socket_file::identity;
 use crate::address::Address;
 
@@ -284,10 +285,11 @@ fn connect(address: &Address) -> Option<UnixStream> {
     Some(tie)
 }
 
-/// The process at the other end, if it is one of the same user: as `SO_REUSEPORT` has it (`socket(7)`).
-fn same_user(tie: &UnixStream) -> Option<i32> {
-    let peer = sockopt::socket_peercred(tie).ok()?;
-    (peer.uid == rustix::process::geteuid()).then(|| peer.pid.as_raw_nonzero().get())
+/// The process at the other end, if it is one of the same user: as `SO_REUSEPORT` has it (`socket(7)`). It is 0 if it is
+/// of another PID namespace.
+fn same_user(tie: &UnixStream) -> Option<u32> {
+    let (user, process) = peer(tie).ok()?;
+    (user == rustix::process::geteuid().as_raw()).then(|| process.unwrap_or_default())
 }
 
 /// The name at which successors ask. Of a Unix socket it tells the file and not the path, for which there may be no

@@ -16,6 +16,7 @@ mod accept;
 mod buffers;
 mod inherited;
 mod parking;
+mod peer;
 mod socket;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
@@ -33,6 +34,7 @@ use super::tasks::Tasks;
 pub(super) use self::accept::AcceptorId;
 pub(super) use self::inherited::duplicate;
 pub(super) use self::parking::Parking;
+pub(super) use self::peer::peer;
 pub(crate) use self::socket::Payload;
 pub(super) use self::socket::SocketId;
 
