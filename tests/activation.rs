@@ -50,7 +50,7 @@ fn a_passed_socket_is_served_if_asked_for_or_if_nothing_is() {
         assert_eq!(server.connect().get("/plaintext").text(), "Hello, World!");
         ends(server);
     }
-    // Whoever names another address means it.
+    // A user who names another address means that one.
     let server = Launch::serve(&[]).passing(&[socket.number()], "http").start();
     assert_ne!(server.addr(), addr);
 }

@@ -35,7 +35,7 @@ fn has_ipv6() -> bool {
 
 // ---- One server for each ----
 
-/// Of two servers begun at once exactly one serves, and the other names it.
+/// Begins both at once, and sees that exactly one serves and that the other names this one.
 #[track_caller]
 fn exactly_one_serves(one: &Launch, other: &Launch) -> Server {
     let (one, other) = (one.begin(), other.begin());

@@ -74,7 +74,7 @@ fn ready_is_told_when_it_serves_and_stopping_when_it_drains() {
     server.signal(Signal::TERM);
     let stopping = manager.heard();
     assert!(has_line(&stopping, "STOPPING=1"), "{stopping}");
-    // It is told at the beginning of the drain, not at its end.
+    // The word comes at the beginning of the drain, not at its end.
     assert_eq!(client.send("helloworld").response().text(), "helloworld");
     assert_eq!(server.finished(PATIENCE).code, Some(0));
     assert_eq!(manager.heard_within(ms(50)), None, "nothing is told twice");

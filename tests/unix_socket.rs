@@ -120,7 +120,8 @@ fn a_stale_file_is_replaced() {
     leave_stale(&path);
     let server = serve(&path, &[]).start();
     assert_eq!(Client::connect_unix(&path).get("/plaintext").status, 200);
-    // Who is killed leaves its file, and the next one replaces that, though the kernel may not have closed the socket.
+    // A server that is killed leaves its file. The next server replaces the file, though the kernel may not have closed
+    // the socket yet.
     server.signal(Signal::KILL);
     assert_eq!(server.finished(PATIENCE).signal, Some(9));
     let server = serve(&path, &[]).start();

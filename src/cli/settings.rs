@@ -21,7 +21,7 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "texts")]
     bind: Option<Vec<ListenAddr>>,
 
-    /// Permissions of the files of Unix sockets: who may write may connect [default: 660]
+    /// Permissions of the files of Unix sockets: users that may write may connect [default: 660]
     #[arg(long, env = "KIANG_UNIX_MODE", value_name = "MODE")]
     #[serde(deserialize_with = "octal")]
     unix_mode: Option<Mode>,
@@ -252,7 +252,7 @@ impl Settings {
             limits: Limits {
                 head_bytes,
                 headers: self.max_headers.map_or(limits.headers, |count| count.0),
-                // Who sets only the head's limit means the target as well.
+                // A user who sets only the head's limit means the target as well.
                 target_bytes: size(self.max_target, limits.target_bytes.min(head_bytes)),
                 body_bytes: self.max_body.map_or(limits.body_bytes, |size| size.0),
                 buffered_body_bytes: size(self.max_buffered_body, limits.buffered_body_bytes),

@@ -21,7 +21,7 @@ impl Holder {
         Some(Self { name: name.trim().to_owned(), pid })
     }
 
-    /// Whoever listens on this address, if that can be seen: the descriptors of other users cannot.
+    /// The process that listens on this address, if its descriptors can be read: those of other users cannot.
     pub(crate) fn of(addr: SocketAddr) -> Option<Self> {
         let inodes: Vec<_> = ["/proc/net/tcp", "/proc/net/tcp6"]
             .iter()

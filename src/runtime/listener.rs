@@ -181,7 +181,8 @@ impl Listener {
     ///
     /// Closing a listening socket resets the connections in its queue. So first the kernel is told to ignore
     /// new ones, then those whose handshake is under way get the time to finish it, and the queue is emptied
-    /// before the close. Who is ignored tries again a second later, and finds the port closed or another server.
+    /// before the close. A client that is ignored tries again a second
+    /// later, and finds the port closed or another server.
     async fn close_last(self, mut each: impl FnMut(Accepted)) {
         let filtered = refuse_new(self.core.ring().listener(self.id));
         if let Err(error) = filtered {
@@ -193,9 +194,9 @@ impl Listener {
 
     /// Closes a Unix socket that all cores have, if no other process stays that has it open.
     ///
-    /// The last core that accepts removes the file and shuts the socket down: from then on the kernel refuses who
-    /// still comes, and gives what is in the queue (`unix(7)`; `shutdown(2)`). Until then it does not matter which core
-    /// accepts, and if the kernel has woken one that has just left, the last one finds what came.
+    /// The last core that accepts removes the file and shuts the socket down: from then on the kernel refuses new
+    /// connections, and still gives those in the queue (`unix(7)`, `shutdown(2)`). Until then any core may accept. A
+    /// connection for which the kernel has woken a core that has just left is found by the last one.
     async fn close_file(
         self,
         file: &SocketFile,
@@ -292,7 +293,7 @@ const MOST_RETRIES: u32 = 200;
 /// How long a handshake that has begun may take to end up in the queue: more than a round trip to most clients.
 const HANDSHAKE: Duration = Duration::from_millis(100);
 
-/// Has the kernel drop every segment that asks a listening socket for a new connection.
+/// Makes the kernel drop every segment that asks a listening socket for a new connection.
 fn refuse_new(listener: &OwnedFd) -> io::Result<()> {
     // Classic BPF (`socket(7)`, SO_ATTACH_FILTER): the segment's flags are byte 13 of its TCP header
     // (RFC 9293 section 3.1); SYN without ACK is dropped, everything else passes.

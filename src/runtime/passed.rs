@@ -83,7 +83,8 @@ fn path_of(socket: &Socket) -> PathBuf {
     std::ffi::OsString::from_vec([b"@", name].concat()).into()
 }
 
-/// What the service manager says in the environment. It stays there: other processes see that it is not for them.
+/// What the service manager says in the environment. The variables stay there: other processes see by `LISTEN_PID` that
+/// they are not meant.
 struct Environment {
     /// `LISTEN_PID`
     pid: Option<String>,

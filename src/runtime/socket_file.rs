@@ -15,7 +15,7 @@ use super::ring::peer;
 const LOCKED: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(5);
 
-/// Who may connect to the Unix sockets of a server: writing is what the kernel asks for (`unix(7)`).
+/// The permissions of the files of a server's Unix sockets: users that may write may connect (`unix(7)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Permissions {
     pub(crate) mode: u32,
@@ -85,8 +85,8 @@ fn look_once(path: &Path) -> io::Result<Found> {
 
 /// Makes a socket at this path that listens, in the place of a stale one. If a server is there already, who it is.
 ///
-/// Of two that do so at the same time one finds the other there: each holds a lock on the folder meanwhile
-/// (`flock(2)`), which no process leaves behind.
+/// If two servers do so at the same time, one finds the other there: each holds a lock on the folder meanwhile
+/// (`flock(2)`), and no process leaves such a lock behind.
 pub(crate) fn claim(
     path: &Path,
     permissions: Permissions,

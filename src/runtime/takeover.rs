@@ -73,7 +73,7 @@ pub(crate) fn take_over(address: &Address) -> io::Result<Option<Taken>> {
             return Err(io::Error::other("not all sockets arrived: too few files may be open"));
         }
         match (message.bytes, said) {
-            // Who leaves is asked in vain; who still answers could not hand over.
+            // A server that leaves is asked in vain; one that still answers could not hand over.
             (0, _) if is_offered(address) => {
                 return Err(io::Error::other(
                     "the server there could not hand its sockets over: see its log",
@@ -127,8 +127,8 @@ impl Shared {
 
     /// Leaves the sockets and offers them no more. Whether another process stays and serves them.
     ///
-    /// Of two that leave at the same time at least one is told that nobody stays, since each says that it leaves before
-    /// it looks.
+    /// If two processes leave at the same time, at least one is told that nobody stays, since each process says that it
+    /// leaves before it looks.
     pub(crate) fn leave(&self) -> bool {
         let mut state = self.state();
         state.sockets = None;
@@ -251,7 +251,7 @@ fn find_successor(listener: &UnixListener, shared: &Shared) -> Option<Arc<UnixSt
         match shared.give(&successor) {
             Ok(true) => {}
             Ok(false) => return None,
-            // It only asked whether there are any.
+            // The other end only asked whether there are any.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => continue,
             Err(error) => {
                 log::warn!("the sockets of {} cannot be handed to process {pid}: {error}", shared.address);
@@ -285,15 +285,15 @@ fn connect(address: &Address) -> Option<UnixStream> {
     Some(tie)
 }
 
-/// The process at the other end, if it is one of the same user: as `SO_REUSEPORT` has it (`socket(7)`). It is 0 if it is
-/// of another PID namespace.
+/// The process at the other end, if the process is one of the same user: as `SO_REUSEPORT` has it (`socket(7)`). A
+/// process of another PID namespace has the number 0.
 fn same_user(tie: &UnixStream) -> Option<u32> {
     let (user, process) = peer(tie).ok()?;
     (user == rustix::process::geteuid().as_raw()).then(|| process.unwrap_or_default())
 }
 
-/// The name at which successors ask. Of a Unix socket it tells the file and not the path, for which there may be no
-/// room and which may be written in many ways.
+/// The name at which successors ask. For a Unix socket the name tells the file and not the path: a path may be too
+/// long for a name, and may be written in many ways.
 fn name(address: &Address) -> io::Result<unix::SocketAddr> {
     let name = match address {
         Address::Tcp(address) => address.to_string(),

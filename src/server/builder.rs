@@ -121,7 +121,7 @@ impl Server {
         self.endpoints.iter().map(|endpoint| endpoint.address.clone()).collect()
     }
 
-    /// The permissions of the files of its Unix sockets; `0o660` by default. Who may write may connect.
+    /// The permissions of the files of its Unix sockets; `0o660` by default. Users that may write may connect.
     pub fn unix_mode(mut self, mode: u32) -> Self {
         self.permissions.mode = mode & 0o777;
         self

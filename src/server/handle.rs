@@ -39,7 +39,7 @@ impl Handle {
         self.enter(Phase::Draining);
     }
 
-    /// Has this told when the server begins to end.
+    /// Sets the notifier that is told when the server begins to end.
     pub(super) fn tell(&self, notifier: Notifier) {
         self.state().notifier = Some(notifier);
     }

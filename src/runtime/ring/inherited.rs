@@ -17,9 +17,9 @@ pub(in crate::runtime) fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
     if number < FIRST {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    // SAFETY: the number is not -1. It is borrowed for two calls that do nothing but name it to the kernel, and whoever
-    // started the process said in the environment that it is open and ours (`sd_listen_fds(3)`). Nothing is closed
-    // here; should nothing be open there, the kernel says so.
+    // SAFETY: the number is not -1. The number is borrowed for two calls that do nothing but name it to the kernel, and
+    // the program that started this one said in the environment that the number is open and ours (`sd_listen_fds(3)`).
+    // Nothing is closed here; if nothing is open under the number, the kernel says so.
     let inherited = unsafe { BorrowedFd::borrow_raw(number) };
     fcntl_setfd(inherited, FdFlags::CLOEXEC)?;
     Ok(fcntl_dupfd_cloexec(inherited, FIRST)?)

@@ -4,10 +4,11 @@ use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd};
 
-/// The user and the process at the other end of a connected Unix socket (`SO_PEERCRED` in `unix(7)`). Of one that has
-/// ended the number may be another's; one that is not in our PID namespace, as in another container, has none.
+/// The user and the process at the other end of a connected Unix socket (`SO_PEERCRED` in `unix(7)`). The number of a
+/// process that has ended may be another's by now; a process of another PID namespace, as in a container, has none.
 ///
-/// It is not rustix's, whose number of a process cannot be 0, which is what the kernel says in the second case.
+/// rustix has the same call, but its number of a process cannot be 0, and 0 is what the kernel says for another
+/// namespace.
 ///
 /// # Errors
 /// If it is no connected Unix socket.
