@@ -197,7 +197,8 @@ impl Server {
     /// Waits until it serves, which is true, or has ended.
     #[track_caller]
     pub(crate) fn serves(&self) -> bool {
-        self.output.wait(PATIENCE, "a banner or an end", |said| said.ended() || said.listening().count() > 0);
+        self.output
+            .wait(3 * PATIENCE, "a banner or an end", |said| said.ended() || said.listening().count() > 0);
         self.output.with(|said| !said.ended())
     }
 
