@@ -64,6 +64,39 @@ impl Drop for Strace {
     }
 }
 
+/// One request at a time with a pause between them: as on a server that is not busy.
+#[test]
+fn one_system_call_and_one_wake_up_for_a_request_that_comes_alone() {
+    const REQUESTS: u32 = 500;
+    if !installed("strace") {
+        return skip("strace is not installed");
+    }
+    let server = Server::start(&["--cores", "1"]);
+    let mut client = server.connect();
+    let mut ask = || {
+        for _ in 0..REQUESTS {
+            assert_eq!(client.get("/plaintext").status, 200);
+            // The core is asleep when the next request comes; nothing to await: time itself has to pass.
+            std::thread::sleep(ms(1));
+        }
+    };
+    ask();
+    let before = server.context_switches();
+    ask();
+    let switches =
+        f64::from(u32::try_from(server.context_switches() - before).expect("few")) / f64::from(REQUESTS);
+    let strace = match Strace::attach(server.pid()) {
+        Ok(strace) => strace,
+        Err(words) => return skip(&format!("strace cannot attach: {words}")),
+    };
+    ask();
+    let counts = strace.counts();
+    let calls = f64::from(u32::try_from(counts.values().sum::<u64>()).expect("few")) / f64::from(REQUESTS);
+    eprintln!("{calls:.3} system calls and {switches:.3} context switches per request: {counts:?}");
+    assert!(calls <= 1.1, "{calls:.3} system calls per request: {counts:?}");
+    assert!(switches <= 1.05, "{switches:.3} voluntary context switches per request");
+}
+
 #[test]
 fn few_system_calls_for_a_request_and_no_futex() {
     if !installed("strace") {

@@ -1,6 +1,7 @@
 //! The application: which handler answers which request.
 
 mod app;
+mod arguments;
 mod handler;
 
 pub use self::app::App;

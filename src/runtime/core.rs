@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,13 +10,16 @@ use std::sync::mpsc::Receiver;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use super::accepted::Accepted;
+use super::blocking::Pool;
 use super::clock::Clock;
 use super::loads::Place;
-use super::mailbox::{Mailbox, Message};
+use super::mailbox;
 use super::ring::Ring;
-use super::stream::Accepted;
-use super::tasks::Tasks;
-use super::timers::{Timer, Wheel};
+use super::tasks::{Remote, Tasks, WakeUp};
+use super::timer::Timer;
+use super::wheel::{NEVER, Wheel};
+use crate::error::Result;
 
 /// The core that code runs on: what it can do there without leaving it, and how it asks the others.
 ///
@@ -35,14 +38,36 @@ struct Inner {
     /// Every core's mailbox, by core.
     mailboxes: Arc<[Arc<Mailbox>]>,
     phase: Cell<Phase>,
-    /// How many calls into glommio are under way.
-    hosted: Cell<usize>,
+    /// How many [`Beat`]s there are.
+    beats: Cell<usize>,
+    pool: Arc<Pool>,
     counts: Cell<Counts>,
     /// What serves a connection that another core has accepted.
     adopter: RefCell<Option<Adopter>>,
 }
 
 type Adopter = Rc<dyn Fn(Accepted, Place)>;
+
+/// One core's mailbox.
+pub(crate) type Mailbox = mailbox::Mailbox<Message>;
+
+/// What other threads post to a core.
+pub(crate) enum Message {
+    /// A task can go on.
+    Wake(WakeUp),
+    /// Runs on the core.
+    Run(Job),
+    /// The same, for what may be asked any number of times: [counted](mailbox::Mailbox::ask).
+    Ask(Job),
+}
+
+type Job = Box<dyn FnOnce(&Core) + Send>;
+
+impl Remote for Mailbox {
+    fn post(&self, wake_up: WakeUp) {
+        self.post(Message::Wake(wake_up));
+    }
+}
 
 /// Whether a core takes on work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd)]
@@ -105,15 +130,37 @@ impl Core {
         self.0.clock.now()
     }
 
-    /// Runs a function that blocks on a thread of its own, while this core goes on.
+    /// Runs a function that blocks on another thread, while this core goes on.
     ///
-    /// A panic of the function goes on where its answer is awaited.
-    pub async fn blocking<T: Send + 'static>(&self, function: impl FnOnce() -> T + Send + 'static) -> T {
-        let hosted = &self.0.hosted;
-        hosted.set(hosted.get() + 1);
-        let _call = Finally(|| hosted.set(hosted.get() - 1));
-        let call = glommio::executor().spawn_blocking(move || catch_unwind(AssertUnwindSafe(function)));
-        call.await.unwrap_or_else(|panic| resume_unwind(panic))
+    /// The threads are the server's: four for each core, on processors that no core has where there are any. Up to 1,024
+    /// functions may wait for one. A function whose caller is gone before it begins is not begun. If the function panics,
+    /// the panic goes on where its answer is awaited.
+    ///
+    /// ```no_run
+    /// # async fn read(core: kiang::Core) -> kiang::Result<String> {
+    /// let names = core.blocking(|| std::fs::read_to_string("/etc/hosts")).await?;
+    /// # Ok(names?)
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If so many functions wait already; the error's status is 503.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        function: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        self.0.pool.run(function)?.await
+    }
+
+    /// Lets glommio, the executor under this core, have its turn for as long as the returned value lives.
+    ///
+    /// A core waits in its own ring, and glommio's timers, files, channels and tasks stand still meanwhile. A program that
+    /// uses glommio itself on a core holds one of these: then glommio has its turn at least every millisecond while
+    /// the core is busy, and the core sleeps in glommio while it is not. That costs some ten system calls for each time the
+    /// core falls asleep; `docs/architecture.md` has the figures.
+    pub fn beat(&self) -> Beat {
+        self.0.beats.set(self.0.beats.get() + 1);
+        Beat(self.clone())
     }
 
     /// What this core has done.
@@ -137,8 +184,8 @@ impl Core {
             .map(|mailbox| {
                 let (answer, answered) = futures_channel::oneshot::channel();
                 let question = question.clone();
-                // Nobody may be waiting any more; then the answer is not needed.
-                mailbox.ask(move |core| drop(answer.send(question(core))));
+                // If no reader is left, the answer is not needed.
+                mailbox.ask(Message::Ask(Box::new(move |core| drop(answer.send(question(core))))));
                 answered
             })
             .collect();
@@ -164,6 +211,7 @@ impl Core {
         ring: Ring,
         mail: Receiver<Message>,
         mailboxes: Arc<[Arc<Mailbox>]>,
+        pool: Arc<Pool>,
     ) -> Self {
         Self(Rc::new(Inner {
             id,
@@ -175,7 +223,8 @@ impl Core {
             mail,
             mailboxes,
             phase: Cell::default(),
-            hosted: Cell::new(0),
+            beats: Cell::new(0),
+            pool,
             counts: Cell::default(),
             adopter: RefCell::default(),
         }))
@@ -211,12 +260,12 @@ impl Core {
 
     /// Hands a connection over to another core, where it has a place.
     pub(crate) fn hand_over(&self, to: usize, accepted: Accepted, place: Place) {
-        self.0.mailboxes[to].post(move |core| {
+        self.0.mailboxes[to].post(Message::Run(Box::new(move |core| {
             let adopter = core.0.adopter.borrow().clone();
             if let Some(adopt) = adopter {
                 adopt(accepted, place);
             }
-        });
+        })));
     }
 
     pub(super) fn has_stopped(&self) -> bool {
@@ -235,44 +284,65 @@ impl Core {
         &self.0.wheel
     }
 
-    /// When the next deadline may come, in the clock's milliseconds.
-    pub(super) fn next_deadline(&self) -> Option<u64> {
-        self.0.wheel.borrow().next()
-    }
-
-    /// Whether glommio has something under way for this core.
-    pub(super) fn hosts_work(&self) -> bool {
-        self.0.hosted.get() > 0
+    /// Whether glommio must have its turn.
+    pub(super) fn shares_its_thread(&self) -> bool {
+        self.0.beats.get() > 0
     }
 
     /// Reads the clock and passes the deadlines that have come.
     pub(super) fn tick(&self) {
         self.0.clock.refresh();
-        self.0.wheel.borrow_mut().advance(self.0.clock.millis(), &self.0.tasks);
+        let now = self.0.clock.millis();
+        let mut wheel = self.0.wheel.borrow_mut();
+        if wheel.next() <= now {
+            wheel.advance(now, &self.0.tasks);
+        }
+    }
+
+    /// Has the ring wake this core for its next deadline, if there is one.
+    pub(super) fn set_alarm(&self) {
+        let deadline = self.0.wheel.borrow().next();
+        if deadline != NEVER {
+            let left = deadline.saturating_sub(self.0.clock.millis()).max(1);
+            self.ring().set_alarm(deadline, Duration::from_millis(left));
+        }
     }
 
     /// Runs the messages that other threads have posted.
     pub(super) fn open_mail(&self) {
-        const BATCH: usize = 1024;
+        const MOST_IN_A_ROW: usize = 1024;
         let own = &self.0.mailboxes[self.0.id];
         own.heard();
-        for _ in 0..BATCH {
+        for _ in 0..MOST_IN_A_ROW {
             let Ok(message) = self.0.mail.try_recv() else { return };
-            if catch_unwind(AssertUnwindSafe(|| message(self))).is_err() {
+            let job = match message {
+                Message::Wake(wake_up) => {
+                    wake_up.deliver(&self.0.tasks);
+                    continue;
+                }
+                Message::Run(job) => job,
+                Message::Ask(job) => {
+                    own.answered();
+                    job
+                }
+            };
+            if catch_unwind(AssertUnwindSafe(|| job(self))).is_err() {
                 log::error!("a message to core {} panicked", self.0.id);
             }
         }
         // There may be more: come back after the sockets had their turn.
-        own.post(|_| {});
+        own.post(Message::Run(Box::new(|_| {})));
     }
 }
 
-/// Runs a closure when it is dropped, also when the future it lives in is.
-struct Finally<F: FnMut()>(F);
+/// Says that a program uses glommio itself on a core; made by [`Core::beat`].
+#[must_use = "glommio has its turn only while this lives"]
+pub struct Beat(Core);
 
-impl<F: FnMut()> Drop for Finally<F> {
+impl Drop for Beat {
     fn drop(&mut self) {
-        (self.0)();
+        let beats = &self.0.0.beats;
+        beats.set(beats.get() - 1);
     }
 }
 

@@ -1,16 +1,16 @@
 //! Launches the cores: a thread each, pinned, with a glommio executor that hosts the driver.
 
-use glommio::{CpuSet, LocalExecutorBuilder, Placement, PoolPlacement};
+use glommio::{LocalExecutorBuilder, Placement};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use super::core::{Core, Phase};
+use super::blocking::Pool;
+use super::core::{Core, Mailbox, Message, Phase};
 use super::cores;
 use super::driver::drive;
-use super::mailbox::Mailbox;
-use super::ring::{Parking, Ring};
+use super::ring::Ring;
 use super::tasks::Tasks;
 use crate::error::{Error, Result};
 
@@ -21,10 +21,8 @@ pub(crate) struct Threads {
 }
 
 /// glommio's own preempt timer, so long that it never fires: a timer that fires between the poll that woke a
-/// task and the look at the queue lets glommio 0.9.0 sleep with a runnable task. The driver's beat does its work.
+/// task and the look at the queue lets glommio 0.9.0 sleep with a runnable task. The driver gives way by itself.
 const NEVER_PREEMPT: Duration = Duration::from_secs(3600);
-/// Threads of each core for functions that block.
-const BLOCKING_THREADS: usize = 4;
 /// Memory glommio registers for files, in bytes, its least; each core's share of `RLIMIT_MEMLOCK`.
 const FILE_MEMORY: usize = 64 << 10;
 /// Entries of glommio's own three rings.
@@ -39,7 +37,8 @@ pub(crate) fn launch(
     begin: impl Fn(&Core) -> Result<()> + Send + Sync + 'static,
 ) -> Result<Threads> {
     let mailboxes: Arc<[_]> = cpus.iter().map(|_| Mailbox::new()).collect::<io::Result<Vec<_>>>()?.into();
-    let available = cores::available()?;
+    let pool = Pool::start(cpus, &cores::available()?)
+        .map_err(|error| Error::new("cannot start a thread for functions that block").because(error))?;
     let begin = Arc::new(begin);
     let (started, starts) = channel();
     let mut threads = Threads { handles: Vec::new(), mailboxes: Arc::clone(&mailboxes) };
@@ -48,14 +47,14 @@ pub(crate) fn launch(
         let (go_ahead, all_ready) = channel();
         go.push(go_ahead);
         let (begin, mailboxes, started) = (Arc::clone(&begin), Arc::clone(&mailboxes), started.clone());
+        let pool = Arc::clone(&pool);
         let handle = LocalExecutorBuilder::new(Placement::Fixed(cpu))
             .name(&format!("kiang-{id}"))
             .preempt_timer(NEVER_PREEMPT)
-            .blocking_thread_pool_placement(anywhere(&available)?)
             .io_memory(FILE_MEMORY)
             .ring_depth(FILE_RING)
             .spawn(move || async move {
-                let result = run(id, cpu, mailboxes, &*begin, started, &all_ready).await;
+                let result = run(id, cpu, mailboxes, pool, &*begin, started, &all_ready).await;
                 // Nobody listens any more if another core failed first.
                 if let Err(error) = &result {
                     log::error!("core {id} ended: {error}");
@@ -93,6 +92,7 @@ async fn run(
     id: usize,
     cpu: usize,
     mailboxes: Arc<[Arc<Mailbox>]>,
+    pool: Arc<Pool>,
     begin: &(dyn Fn(&Core) -> Result<()> + Send + Sync),
     started: Sender<()>,
     all_ready: &Receiver<()>,
@@ -100,15 +100,14 @@ async fn run(
     check_placement(cpu)?;
     let mailbox = Arc::clone(&mailboxes[id]);
     let mail = mailbox.take_receiver().ok_or_else(|| Error::new("a mailbox has two owners"))?;
-    let mut ring = Ring::new(mailbox.ear()).map_err(|error| cannot_start(cpu).because(error))?;
-    let parking = Parking::new(&mut ring).map_err(|error| cannot_start(cpu).because(error))?;
+    let ring = Ring::new(mailbox.ear()).map_err(|error| cannot_start(cpu).because(error))?;
     let all = Arc::clone(&mailboxes);
-    let core = Core::new(id, cpu, Tasks::new(Arc::clone(&mailbox)), ring, mail, mailboxes);
+    let core = Core::new(id, cpu, Tasks::new(mailbox), ring, mail, mailboxes, pool);
     begin(&core)?;
     let _ = started.send(());
     drop(started);
     // Blocks the thread, on which nothing runs yet. If another core failed, this one ends too.
-    let driven = if all_ready.recv().is_ok() { drive(&core, &parking).await } else { Ok(()) };
+    let driven = if all_ready.recv().is_ok() { drive(&core).await } else { Ok(()) };
     if driven.is_err() {
         // A server of which a part is dead, and still gets its share of connections, is worse than none: the others
         // drain, and whoever supervises the process starts it anew.
@@ -144,7 +143,7 @@ impl Threads {
 pub(crate) fn tell_all(mailboxes: &[Arc<Mailbox>], message: impl Fn(&Core) + Send + Clone + 'static) {
     for mailbox in mailboxes {
         let message = message.clone();
-        mailbox.post(move |core| message(core));
+        mailbox.post(Message::Run(Box::new(move |core| message(core))));
     }
 }
 
@@ -155,14 +154,6 @@ fn check_placement(cpu: usize) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(format!("the kernel did not pin a thread to processor {cpu}")))
-}
-
-/// Functions that block run wherever there is room: on the processor of the core that asked, as glommio has it
-/// when not told otherwise, they would hold up its connections.
-fn anywhere(available: &[usize]) -> Result<PoolPlacement> {
-    let online = CpuSet::online()
-        .map_err(|error| Error::new("cannot tell which processors there are").because(error.to_string()))?;
-    Ok(PoolPlacement::Fenced(BLOCKING_THREADS, online.filter(|place| available.contains(&place.cpu))))
 }
 
 fn cannot_start(cpu: usize) -> Error {

@@ -14,12 +14,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use super::accepted::Accepted;
 use super::core::Core;
 use super::ring::AcceptorId;
 use super::socket_file::SocketFile;
-use super::stream::Accepted;
 use super::takeover::Shared;
-use super::timers::Timer;
+use super::timer::Timer;
 
 /// How many connections may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;

@@ -1,45 +1,13 @@
 //! A connection as its task sees it.
 
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::accepted::Accepted;
 use super::core::Core;
 use super::ring::{Payload, SocketId};
 use crate::bytes::Bytes;
-
-/// A connection that was accepted and that no core has begun to read from, so that any may take it: it costs a
-/// descriptor and nothing else. Dropping it closes it.
-pub(crate) struct Accepted(OwnedFd);
-
-impl Accepted {
-    pub(super) fn new(fd: OwnedFd) -> Self {
-        Self(fd)
-    }
-
-    /// The peer's address, asked of the kernel (`getpeername(2)`). One of IPv4 is told as such, also by a socket that
-    /// takes both. Over a Unix socket a peer has none.
-    pub(crate) fn peer(&self) -> io::Result<SocketAddr> {
-        let address = rustix::net::getpeername(&self.0)?.ok_or(io::ErrorKind::NotConnected)?;
-        let address = SocketAddr::try_from(address)?;
-        let canonical = address.ip().to_canonical();
-        Ok(if canonical.is_ipv4() { SocketAddr::new(canonical, address.port()) } else { address })
-    }
-
-    /// Takes it for this core, and begins to receive.
-    pub(crate) fn open(self, core: &Core) -> Stream {
-        Stream { core: core.clone(), id: core.ring().add_socket(self.0) }
-    }
-
-    /// Ends it with a reset: the peer knows at once, and nothing of it stays behind, not even in the kernel
-    /// (`SO_LINGER` in `socket(7)`; an orderly end would rest in TIME-WAIT, RFC 9293 section 3.6.1).
-    pub(crate) fn reset(self) {
-        // If it fails the connection is closed in the orderly way.
-        let _ = rustix::net::sockopt::set_socket_linger(&self.0, Some(Duration::ZERO));
-    }
-}
 
 /// A connected socket. Dropping it cancels what is under way and closes it.
 pub(crate) struct Stream {
@@ -48,6 +16,11 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
+    /// Takes a connection for this core, and begins to receive.
+    pub(crate) fn open(core: &Core, accepted: Accepted) -> Self {
+        Self { core: core.clone(), id: core.ring().add_socket(accepted.into_fd()) }
+    }
+
     /// What has arrived, in order; empty at the end of the stream.
     pub(crate) fn poll_receive(&self, cx: &Context<'_>) -> Poll<io::Result<Bytes>> {
         self.core.ring().poll_receive(self.id, self.core.tasks(), cx)

@@ -15,37 +15,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use super::mailbox::Mailbox;
-
-/// Which task of a core; its place is used again, so a number tells its users apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TaskId {
-    place: u32,
-    generation: u32,
-}
-
-/// Who waits for an event: a task of this core that is polled directly, which costs nothing to note; or any
-/// other future, by its waker.
-#[derive(Debug, Default)]
-pub(crate) enum Waiter {
-    #[default]
-    Nobody,
-    Task(TaskId),
-    Other(Waker),
-}
+use super::waiter::{TaskId, Waiter};
 
 /// The tasks of one core.
 pub(crate) struct Tasks {
     slots: RefCell<Slab<Slot>>,
+    /// Tasks that can go on, in the order in which they were woken; each at most once.
     ready: RefCell<VecDeque<TaskId>>,
+    /// The task that is being polled.
     current: Cell<Option<TaskId>>,
+    /// The two words of its waker. A future that is polled with the very same waker is the task itself, and no part of a
+    /// combinator: then its number will do. The pointer is compared, never followed, and its waker outlives the poll.
     current_waker: Cell<Option<(*const (), &'static std::task::RawWakerVTable)>>,
+    /// Wraps after 2^32 tasks. A note of a task is then mistaken only if it has waited for so long in the same place.
     next_generation: Cell<u32>,
+    /// Tells the tasks of this core from those of another that its thread may have had before.
     identity: u64,
-    mailbox: Arc<Mailbox>,
+    remote: Arc<dyn Remote>,
     is_closed: Cell<bool>,
-    /// Wakers that are not ours, to be woken or dropped when nothing of the core is borrowed: they run code that
-    /// we do not know.
+    /// Wakers of futures inside combinators, to be woken or dropped when nothing of the core is borrowed: they run
+    /// code that is not Kiang's.
     foreign_due: RefCell<Vec<Waker>>,
     foreign_done: RefCell<Vec<Waker>>,
     /// Woken when a task becomes ready while the driver sleeps.
@@ -70,11 +59,11 @@ thread_local! {
 }
 
 /// How many tasks run before the driver looks at the ring again.
-const BATCH: usize = 1024;
+const MOST_IN_A_ROW: usize = 1024;
 
 impl Tasks {
     /// The tasks of the core that this thread is.
-    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Rc<Self> {
+    pub(crate) fn new(remote: Arc<dyn Remote>) -> Rc<Self> {
         static IDENTITIES: AtomicU64 = AtomicU64::new(1);
         let tasks = Rc::new(Self {
             slots: RefCell::default(),
@@ -83,7 +72,7 @@ impl Tasks {
             current_waker: Cell::new(None),
             next_generation: Cell::new(0),
             identity: IDENTITIES.fetch_add(1, Ordering::Relaxed),
-            mailbox,
+            remote,
             is_closed: Cell::new(false),
             foreign_due: RefCell::default(),
             foreign_done: RefCell::default(),
@@ -108,7 +97,7 @@ impl Tasks {
             let waker = Waker::from(Arc::new(TaskWaker {
                 id,
                 identity: self.identity,
-                mailbox: Arc::clone(&self.mailbox),
+                remote: Arc::clone(&self.remote),
                 posted: AtomicBool::new(false),
             }));
             entry.insert(Slot {
@@ -121,7 +110,7 @@ impl Tasks {
         self.wake(id);
     }
 
-    /// Lets a task go on.
+    /// Lets a task go on. Queued twice before it runs, a task runs once.
     pub(crate) fn wake(&self, id: TaskId) {
         let mut slots = self.slots.borrow_mut();
         let Some(slot) = slots.get_mut(id.place as usize) else { return };
@@ -196,7 +185,7 @@ impl Tasks {
     /// Runs the tasks that are ready, and those they wake, up to a bound.
     pub(crate) fn run(&self) {
         self.settle_foreign();
-        for _ in 0..BATCH {
+        for _ in 0..MOST_IN_A_ROW {
             let Some(id) = self.ready.borrow_mut().pop_front() else { return };
             self.run_one(id);
         }
@@ -266,13 +255,31 @@ impl Tasks {
     }
 }
 
-/// Wakes a task from anywhere: by its core's queue on that core, by its core's mailbox from elsewhere.
+/// Wakes a task from anywhere: through the queue of its core on that core, through [`Remote`] from elsewhere.
 struct TaskWaker {
     id: TaskId,
     identity: u64,
-    mailbox: Arc<Mailbox>,
-    /// Whether a wake-up is in the mailbox already, which bounds what one task can put there.
+    remote: Arc<dyn Remote>,
+    /// Whether a wake-up is on its way already, which bounds how many one task can have there.
     posted: AtomicBool,
+}
+
+/// The way of a wake-up from another thread to the core of its task.
+pub(super) trait Remote: Send + Sync {
+    /// Has the core call [`WakeUp::deliver`] soon.
+    fn post(&self, wake_up: WakeUp);
+}
+
+/// A wake-up on its way from another thread.
+pub(crate) struct WakeUp(Arc<TaskWaker>);
+
+impl WakeUp {
+    /// Lets the task go on; on its own core.
+    pub(super) fn deliver(self, tasks: &Tasks) {
+        // A swap, since the wake-up must come after it: what posts from now on posts again.
+        self.0.posted.swap(false, Ordering::AcqRel);
+        tasks.wake(self.0.id);
+    }
 }
 
 impl Wake for TaskWaker {
@@ -285,26 +292,30 @@ impl Wake for TaskWaker {
         match here {
             Some(tasks) if tasks.identity == self.identity => tasks.wake(self.id),
             _ if self.posted.swap(true, Ordering::AcqRel) => {}
-            _ => {
-                let waker = Arc::clone(self);
-                self.mailbox.post(move |core| {
-                    // A swap, since the wake-up must come after it: whoever posts from now on posts again.
-                    waker.posted.swap(false, Ordering::AcqRel);
-                    core.tasks().wake(waker.id);
-                });
-            }
+            _ => self.remote.post(WakeUp(Arc::clone(self))),
         }
     }
 }
 
 #[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+
+    /// Tasks that no other thread can wake.
+    pub(in super::super) fn tasks() -> Rc<Tasks> {
+        struct Nowhere;
+        impl Remote for Nowhere {
+            fn post(&self, _: WakeUp) {}
+        }
+        Tasks::new(Arc::new(Nowhere))
+    }
+}
+
+#[cfg(test)]
 mod tests {
+    use super::testing::tasks;
     use super::*;
     use std::future::poll_fn;
-
-    fn tasks() -> Rc<Tasks> {
-        Tasks::new(Mailbox::new().expect("a pipe"))
-    }
 
     #[test]
     fn a_task_runs_when_spawned_and_again_when_woken() {

@@ -13,7 +13,7 @@ use super::connection::Connection;
 use super::shed::shed;
 use super::worker::Worker;
 use crate::http::upgrade::Upgraded;
-use crate::runtime::{Accepted, Listener, Place, Timer};
+use crate::runtime::{Accepted, Listener, Place, Stream, Timer};
 
 /// How long to wait when the kernel has no descriptor or memory for a connection.
 const RETRY: Duration = Duration::from_millis(100);
@@ -94,7 +94,7 @@ fn take_in(worker: &Rc<Worker>, accepted: Accepted, place: Option<Place>) {
     let peer = accepted.peer().ok();
     match worker.admit(peer.map(|peer| peer.ip()), place) {
         Verdict::Admitted(admission) => {
-            let stream = accepted.open(&worker.core);
+            let stream = Stream::open(&worker.core, accepted);
             let mut connection = Connection::new(admission, stream, peer);
             worker.core.spawn(async move {
                 if let Some(upgrade) = connection.serve().await {
@@ -102,7 +102,7 @@ fn take_in(worker: &Rc<Worker>, accepted: Accepted, place: Option<Place>) {
                 }
             });
         }
-        Verdict::Shed(place) => worker.core.spawn(shed(place, accepted.open(&worker.core))),
+        Verdict::Shed(place) => worker.core.spawn(shed(place, Stream::open(&worker.core, accepted))),
         Verdict::Refused => accepted.reset(),
     }
 }

@@ -7,12 +7,12 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
-use crate::runtime::{Core, Mailbox};
+use crate::runtime::{Mailbox, Message};
 
 /// Where the service manager listens. A clone tells the same one.
 #[derive(Clone)]
@@ -78,24 +78,16 @@ impl Notifier {
 
 /// Waits until every core has run a message. Whether all have; if one has ended instead, it will not.
 pub(super) fn every_core_answers(mailboxes: &[Arc<Mailbox>]) -> bool {
-    let answers = ask(mailboxes, |answer| {
-        move |_: &Core| {
-            // The one who asked waits.
-            let _ = answer.send(());
-        }
-    });
-    answers.iter().count() == mailboxes.len()
-}
-
-fn ask<M: FnOnce(&Core) + Send + 'static>(
-    mailboxes: &[Arc<Mailbox>],
-    message: impl Fn(Sender<()>) -> M,
-) -> Receiver<()> {
     let (answer, answers) = channel();
     for mailbox in mailboxes {
-        mailbox.post(message(answer.clone()));
+        let answer = answer.clone();
+        mailbox.post(Message::Run(Box::new(move |_| {
+            // The receiver is there as long as anybody is to answer.
+            let _ = answer.send(());
+        })));
     }
-    answers
+    drop(answer);
+    answers.iter().count() == mailboxes.len()
 }
 
 /// Tells the service manager that the server is alive, on a thread of its own, until it is dropped.
@@ -141,7 +133,7 @@ impl Watchdog {
             loop {
                 for mailbox in &*mailboxes {
                     let answer = Answer(answers.clone());
-                    mailbox.post(move |_| drop(answer));
+                    mailbox.post(Message::Run(Box::new(move |_| drop(answer))));
                 }
                 // Nothing is asked again before all have answered: no mailbox ever holds two of these.
                 for _ in 0..mailboxes.len() {

@@ -269,6 +269,17 @@ impl Server {
         Duration::from_nanos(nanoseconds.sum())
     }
 
+    /// How often its living threads have waited (`voluntary_ctxt_switches` in `proc_pid_status(5)`).
+    pub(crate) fn context_switches(&self) -> u64 {
+        let threads = fs::read_dir(self.proc("task")).expect("the process lives");
+        let switches = threads.flatten().filter_map(|thread| {
+            let status = fs::read_to_string(thread.path().join("status")).ok()?;
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+            line.trim().parse::<u64>().ok()
+        });
+        switches.sum()
+    }
+
     /// What the bench application says of itself at `/cores`: open connections, over all cores. The one that
     /// asks is among them.
     #[track_caller]

@@ -5,7 +5,8 @@
 
 use super::items::{Item, Page};
 use kiang::{
-    App, Body, Bytes, Core, Counts, Error, FromRequest, Json, Path, Request, Response, Result, StatusCode,
+    App, Body, Bytes, Core, Counts, Error, FromRequestParts, Json, Path, Request, Response, Result,
+    StatusCode,
 };
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
@@ -61,8 +62,8 @@ async fn cores(core: Core) -> Json<Vec<CoreCounts>> {
 /// The sum of the values of a query such as `a=13&b=42`; 0 without one.
 struct QuerySum(i64);
 
-impl FromRequest for QuerySum {
-    fn from_request(request: &mut Request) -> Result<Self> {
+impl FromRequestParts for QuerySum {
+    fn from_request_parts(request: &Request) -> Result<Self> {
         sum_of(request.query()).map(Self)
     }
 }
@@ -70,8 +71,8 @@ impl FromRequest for QuerySum {
 /// The `m` of a query; 1 without one.
 struct Factor(i64);
 
-impl FromRequest for Factor {
-    fn from_request(request: &mut Request) -> Result<Self> {
+impl FromRequestParts for Factor {
+    fn from_request_parts(request: &Request) -> Result<Self> {
         let m = pairs(request.query()).find(|(name, _)| *name == "m");
         m.map_or(Ok(1), |(name, value)| integer(value, name)).map(Self)
     }

@@ -6,7 +6,8 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::task::{Context, Poll};
 
-use super::super::tasks::{Tasks, Waiter};
+use super::super::tasks::Tasks;
+use super::super::waiter::Waiter;
 use super::{Op, Ring};
 
 /// Which listening socket of a ring.
@@ -21,6 +22,7 @@ pub(super) struct Acceptor {
     armed: bool,
     stopping: bool,
     waiter: Waiter,
+    /// Operations that the kernel still holds: at most one accept and its cancellation.
     operations: u8,
 }
 

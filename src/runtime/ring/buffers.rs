@@ -4,7 +4,7 @@
 //! A buffer is the kernel's, or it is lent to whoever holds [`Bytes`] in it. The last of those gives it back by
 //! noting its number; the kernel gets all that were noted in one go.
 
-use io_uring::{IoUring, types::BufRingEntry};
+use io_uring::types::BufRingEntry;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -12,6 +12,7 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use super::kernel::Kernel;
 use crate::bytes::{Bytes, Lease, Lender};
 
 /// How long one buffer is: a page, and many a request.
@@ -69,7 +70,7 @@ impl Lender for Buffer {
 
 impl Buffers {
     /// Registers the buffers with a ring. They must live until that ring has no operation left.
-    pub(super) fn new(ring: &IoUring) -> io::Result<Self> {
+    pub(super) fn new(kernel: &Kernel) -> io::Result<Self> {
         let entries = Aligned::zeroed(COUNT as usize * size_of::<BufRingEntry>());
         let shelf = Rc::new(Shelf {
             memory: Aligned::zeroed(COUNT as usize * LENGTH),
@@ -78,9 +79,7 @@ impl Buffers {
         });
         // SAFETY: the memory is page-aligned, long enough for COUNT entries, and outlives the ring's operations
         // (`Ring::drop` waits for them, or leaks both).
-        unsafe {
-            ring.submitter().register_buf_ring_with_flags(entries.start.as_ptr() as u64, COUNT, GROUP, 0)?;
-        }
+        unsafe { kernel.register_buffers(entries.start.as_ptr(), COUNT, GROUP)? };
         let buffer = |id: u16| {
             // SAFETY: the memory holds COUNT buffers of this length.
             let start = unsafe { shelf.memory.start.add(usize::from(id) * LENGTH) };
@@ -171,7 +170,7 @@ mod tests {
 
     #[test]
     fn when_most_buffers_are_lent_what_arrives_is_copied() {
-        let ring = IoUring::new(8).expect("io_uring");
+        let ring = Kernel::new().expect("io_uring");
         let mut buffers = Buffers::new(&ring).expect("a buffer ring");
         for offered in [128, 256, 512, 1024, 1024] {
             assert_eq!(buffers.offered, offered);
@@ -194,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_view_outlives_the_buffers_it_came_from() {
-        let ring = IoUring::new(8).expect("io_uring");
+        let ring = Kernel::new().expect("io_uring");
         let mut buffers = Buffers::new(&ring).expect("a buffer ring");
         let view = buffers.take(3, 5);
         drop(buffers);

@@ -2,8 +2,11 @@
 //!
 //! All of the crate's `unsafe` is in this folder. What makes it sound, in one place:
 //!
-//! * Every operation the kernel holds is counted, on its socket and on the ring. A socket's descriptor is closed
-//!   and its place used again only when its count is zero.
+//! * Every operation the kernel holds is counted, on its socket and on the ring: from the push of its entry to its last
+//!   completion. A socket's descriptor is closed and its place used again only when its count is zero.
+//! * Each operation has exactly one last completion, the one without `IORING_CQE_F_MORE`. A zero-copy send would have two,
+//!   and needs an `Op` of its own. The first try of a send has none if it succeeds, and is over when the kernel has taken
+//!   its entry; see [`Sending`](socket::Sending).
 //! * Memory the kernel reads or writes belongs to the ring while the operation lasts: what is sent lies in its
 //!   [`Socket`], what arrives in the [`Buffers`], the bell's bytes and the alarm's time in the ring itself.
 //!   Dropping a [`Stream`](super::Stream) early therefore frees nothing too soon.
@@ -15,11 +18,12 @@
 mod accept;
 mod buffers;
 mod inherited;
+mod kernel;
 mod parking;
 mod peer;
 mod socket;
 
-use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use io_uring::{cqueue, opcode, squeue, types};
 use slab::Slab;
 use std::collections::VecDeque;
 use std::io;
@@ -28,6 +32,7 @@ use std::time::Duration;
 
 use self::accept::Acceptor;
 use self::buffers::Buffers;
+use self::kernel::Kernel;
 use self::socket::Socket;
 use super::tasks::Tasks;
 
@@ -38,16 +43,12 @@ pub(super) use self::peer::peer;
 pub(crate) use self::socket::Payload;
 pub(super) use self::socket::SocketId;
 
-/// Submission entries: as many as a busy turn pushes. More wait in `backlog`.
-const SUBMISSIONS: u32 = 1024;
-/// Completion entries: several for each submission, since one multishot operation completes often.
-const COMPLETIONS: u32 = 8192;
-/// How often a busy core looks up from its sockets.
+/// How often a core that [shares its thread](super::Beat) looks up from its sockets.
 static BEAT_EVERY: types::Timespec = types::Timespec::new().nsec(1_000_000);
 
 /// A ring, and all that the kernel may touch on its behalf.
 pub(crate) struct Ring {
-    uring: IoUring,
+    kernel: Kernel,
     buffers: Buffers,
     sockets: Slab<Socket>,
     acceptors: Slab<Acceptor>,
@@ -55,18 +56,30 @@ pub(crate) struct Ring {
     backlog: VecDeque<squeue::Entry>,
     /// Sockets whose receive ended for want of buffers.
     starved: Vec<SocketId>,
+    /// Sockets with a send of which the kernel tells only if it fell short; see [`Socket`].
+    unsettled: Vec<SocketId>,
+    /// Some task waits for such a send, so the next turn must not wait.
+    settling_is_awaited: bool,
     /// Buffers to send from, empty and used again.
     spares: Vec<Vec<u8>>,
     /// Operations whose last completion is still to come.
     operations: usize,
-    beat: bool,
+    beat: Beat,
     bell_rang: bool,
     bell: RawFd,
     bell_bytes: Box<[u8; 8]>,
     alarm: Alarm,
 }
 
-/// The one wake-up that a sleeping core asks for itself: its next deadline.
+/// The timeout of 1 ms that a core which shares its thread turns by.
+#[derive(Default)]
+struct Beat {
+    armed: bool,
+    /// Whether it has passed since it was last looked at.
+    passed: bool,
+}
+
+/// The one wake-up that a core asks for itself: its next deadline.
 struct Alarm {
     armed: bool,
     /// Whether it has come since it was last looked at.
@@ -76,7 +89,8 @@ struct Alarm {
     after: Box<types::Timespec>,
 }
 
-/// What a completion is about; the upper half of its user data. The lower half is the place in a slab.
+/// What a completion is about: the upper half of its user data. The lower half is the place in a slab, of which there are
+/// fewer than 2^32: a place needs a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 enum Op {
@@ -121,22 +135,20 @@ impl Ring {
     /// A ring for the calling thread, which must be the only one ever to use it. `bell` is the pipe that
     /// other threads ring; it must stay open as long as the ring.
     pub(super) fn new(bell: BorrowedFd<'_>) -> io::Result<Self> {
-        let uring = IoUring::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_cqsize(COMPLETIONS)
-            .build(SUBMISSIONS)?;
-        let buffers = Buffers::new(&uring)?;
+        let kernel = Kernel::new()?;
+        let buffers = Buffers::new(&kernel)?;
         let mut ring = Self {
-            uring,
+            kernel,
             buffers,
             sockets: Slab::new(),
             acceptors: Slab::new(),
             backlog: VecDeque::new(),
             starved: Vec::new(),
+            unsettled: Vec::new(),
+            settling_is_awaited: false,
             spares: Vec::new(),
             operations: 0,
-            beat: false,
+            beat: Beat::default(),
             bell_rang: false,
             bell: bell.as_raw_fd(),
             bell_bytes: Box::new([0; 8]),
@@ -160,18 +172,23 @@ impl Ring {
         if starved {
             self.revive_starved();
         }
-        self.enter(wait)?;
+        let settling_is_awaited = std::mem::take(&mut self.settling_is_awaited);
+        self.enter(wait && !settling_is_awaited)?;
         self.reap(tasks);
+        self.settle_sends(tasks);
         Ok(())
     }
 
     /// Whether the beat has passed since it was last asked.
     pub(super) fn beat_passed(&mut self) -> bool {
-        std::mem::take(&mut self.beat)
+        std::mem::take(&mut self.beat.passed)
     }
 
-    /// Has the beat pass in a millisecond.
+    /// Arms a one-shot timeout of 1 ms, unless it is armed.
     pub(super) fn arm_beat(&mut self) {
+        if std::mem::replace(&mut self.beat.armed, true) {
+            return;
+        }
         self.push(opcode::Timeout::new(&raw const BEAT_EVERY).build(), Op::Beat, 0);
     }
 
@@ -187,11 +204,12 @@ impl Ring {
             || self.bell_rang
             || !self.backlog.is_empty()
             || !self.starved.is_empty()
-            || !self.uring.submission().is_empty()
+            || self.settling_is_awaited
+            || !self.kernel.has_taken_all()
     }
 
-    /// Has something complete after this time, so that a sleeping core wakes. An alarm that comes earlier is left
-    /// alone: setting it anew would itself complete, and so keep the core from its sleep for ever.
+    /// Arms the one timeout that wakes a core for its next deadline. An alarm that comes earlier is left alone: deadlines
+    /// mostly move back, and an early alarm finds out for the price of one wake-up.
     pub(super) fn set_alarm(&mut self, at: u64, after: Duration) {
         if self.alarm.armed && self.alarm.at <= at {
             return;
@@ -200,8 +218,11 @@ impl Ring {
         *self.alarm.after = types::Timespec::from(after);
         let after = &raw const *self.alarm.after;
         if self.alarm.armed {
+            // Without a completion if it succeeds: that would end the wait which it is for.
             let update = opcode::TimeoutUpdate::new(Op::Alarm.data(0), after).build();
-            self.push(update, Op::AlarmUpdate, 0);
+            self.push(update.flags(squeue::Flags::SKIP_SUCCESS), Op::AlarmUpdate, 0);
+            // Not counted: the kernel has read the time when the entry is submitted, and tells only of a failure.
+            self.operations -= 1;
         } else {
             self.alarm.armed = true;
             self.push(opcode::Timeout::new(after).build(), Op::Alarm, 0);
@@ -235,38 +256,25 @@ impl Ring {
         let entry = entry.user_data(op.data(place));
         // SAFETY: every entry is built in this folder from a descriptor that is open, and memory that the ring
         // owns, until the operation's last completion; see the head of this file.
-        let pushed = self.backlog.is_empty() && unsafe { self.uring.submission().push(&entry) }.is_ok();
+        let pushed = self.backlog.is_empty() && unsafe { self.kernel.push(&entry) };
         if !pushed {
             self.backlog.push_back(entry);
         }
     }
 
-    /// Submits everything, and runs what the kernel has deferred. `DEFER_TASKRUN` completes nothing unless the
-    /// enter asks for events, also when it waits for none; so it always asks.
+    /// Submits everything, and runs what the kernel has deferred.
     fn enter(&mut self, wait: bool) -> io::Result<()> {
-        const GETEVENTS: u32 = 1;
         loop {
             while let Some(entry) = self.backlog.front() {
                 // SAFETY: as in `push`, where the entry came from.
-                if unsafe { self.uring.submission().push(entry) }.is_err() {
+                if !unsafe { self.kernel.push(entry) } {
                     break;
                 }
                 self.backlog.pop_front();
             }
             let more = !self.backlog.is_empty();
-            let submissions = self.uring.submission().len() as u32;
-            let wait = u32::from(wait && !more);
-            // SAFETY: the entries are sound (see `push`), and there is no argument.
-            let entered =
-                unsafe { self.uring.submitter().enter::<libc::sigset_t>(submissions, wait, GETEVENTS, None) };
-            match entered.map_err(|error| (error.raw_os_error(), error)) {
-                Ok(_) if more => {}
-                // A signal came; completions must be taken first; memory is short for the moment: what was not
-                // submitted stays in the queue, and the next turn tries again.
-                Ok(_) | Err((Some(libc::EINTR | libc::EBUSY | libc::EAGAIN | libc::ENOMEM), _)) => {
-                    return Ok(());
-                }
-                Err((_, error)) => return Err(error),
+            if !self.kernel.enter(wait && !more)? || !more {
+                return Ok(());
             }
         }
     }
@@ -274,10 +282,10 @@ impl Ring {
     fn reap(&mut self, tasks: &Tasks) {
         loop {
             // Bound to one borrow for each completion: what it causes may push.
-            let Some(done) = self.uring.completion().next() else { return };
+            let Some(done) = self.kernel.next_completion() else { return };
             let (op, place) = Op::of(done.user_data());
             let last = !cqueue::more(done.flags());
-            self.operations -= usize::from(last);
+            self.operations -= usize::from(last && op != Op::AlarmUpdate);
             match op {
                 Op::Receive => self.received(SocketId(place), &done, last, tasks),
                 Op::Send => self.sent(SocketId(place), done.result(), tasks),
@@ -285,13 +293,13 @@ impl Ring {
                 Op::Close => self.closed(SocketId(place)),
                 Op::Accept => self.accepted(AcceptorId(place), done.result(), last, tasks),
                 Op::CancelAccept => self.acceptor_finished(AcceptorId(place), tasks),
-                Op::Beat => self.beat = true,
+                Op::Beat => self.beat = Beat { armed: false, passed: true },
                 Op::Bell => {
                     self.bell_rang = true;
                     self.listen_for_bell();
                 }
                 Op::Alarm => (self.alarm.armed, self.alarm.rang) = (false, true),
-                // If it failed it came too late: the alarm itself has come.
+                // The update came too late: the alarm itself has come.
                 Op::AlarmUpdate => {}
             }
         }
@@ -307,17 +315,22 @@ impl Ring {
             }
             // Nothing is answered any more; what was accepted and not taken is closed.
             let mut taken = 0;
-            while let Some(done) = self.uring.completion().next() {
+            while let Some(done) = self.kernel.next_completion() {
                 taken += 1;
-                let (op, _) = Op::of(done.user_data());
-                if op == Op::Accept && done.result() >= 0 {
-                    // SAFETY: the kernel has just given us this descriptor; nobody else knows it.
-                    drop(unsafe {
-                        <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(done.result())
-                    });
+                let (op, place) = Op::of(done.user_data());
+                match op {
+                    Op::Accept if done.result() >= 0 => {
+                        // SAFETY: the kernel has just given us this descriptor; nobody else knows it.
+                        drop(unsafe {
+                            <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(done.result())
+                        });
+                    }
+                    Op::Send => drop(self.forget_send(SocketId(place))),
+                    _ => {}
                 }
-                self.operations -= usize::from(!cqueue::more(done.flags()));
+                self.operations -= usize::from(!cqueue::more(done.flags()) && op != Op::AlarmUpdate);
             }
+            self.forget_settled_sends();
             if taken == 0 && self.operations > 0 {
                 let all = types::CancelBuilder::any().all();
                 self.push(opcode::AsyncCancel2::new(all).build(), Op::Cancel, 0);

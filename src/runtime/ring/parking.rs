@@ -8,7 +8,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -32,8 +32,7 @@ impl Parking {
     /// Registers an eventfd with the ring; its signals begin switched off. Must run inside the executor.
     pub(crate) fn new(ring: &mut Ring) -> io::Result<Self> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC)?;
-        ring.uring.submitter().register_eventfd(bell.as_raw_fd())?;
-        ring.uring.completion().disable_eventfd();
+        ring.kernel.register_eventfd(&bell)?;
         let reader = bell.as_fd().try_clone_to_owned()?;
         // SAFETY: the descriptor is open, and ours to give away.
         let file = unsafe { BufferedFile::from_raw_fd(reader.into_raw_fd()) };
@@ -42,8 +41,7 @@ impl Parking {
 
     /// Switches the ring's signals on or off.
     pub(crate) fn set_signals(ring: &mut Ring, on: bool) {
-        let completions = ring.uring.completion();
-        if on { completions.enable_eventfd() } else { completions.disable_eventfd() }
+        ring.kernel.set_signals(on);
     }
 
     /// Makes the next [`wait`](Self::wait) return at once.

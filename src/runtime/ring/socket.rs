@@ -1,12 +1,13 @@
 //! One connected socket: what it receives, what it sends, and how it ends.
 
-use io_uring::{cqueue, opcode, types};
+use io_uring::{cqueue, opcode, squeue, types};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::task::{Context, Poll};
 
-use super::super::tasks::{Tasks, Waiter};
+use super::super::tasks::Tasks;
+use super::super::waiter::Waiter;
 use super::{Op, Ring, buffers};
 use crate::bytes::Bytes;
 
@@ -36,12 +37,27 @@ pub(super) struct Socket {
     waits_to_send: bool,
     inbox: Inbox,
     receive: Receive,
-    sending: Option<(Payload, usize)>,
+    sending: Option<Sending>,
     send_error: Option<i32>,
-    /// Operations of this socket that the kernel still holds.
+    /// Operations of this socket that the kernel still holds: at most one receive, one send, one shutdown, and a
+    /// cancellation for each time the receive pauses and for the end, of which the kernel completes the one before first.
     operations: u8,
-    /// Nobody holds the stream any more.
+    /// The stream was dropped: the socket is closed as soon as the kernel holds nothing of it.
     abandoned: bool,
+}
+
+/// A send that the kernel holds.
+///
+/// The first try does not wait for room (`MSG_DONTWAIT`), so it is over when the submitting `io_uring_enter` returns, and
+/// it completes only if it fell short (`IOSQE_CQE_SKIP_SUCCESS`). So an answer costs no completion, and a core that
+/// submits it and waits for the next request in one system call is not woken by its own send. What is left after a short
+/// try is sent by a second kind of send, which waits for room and completes. Each completes at most once.
+pub(super) struct Sending {
+    payload: Payload,
+    /// How much of it the kernel has taken.
+    sent: usize,
+    /// Whether the kernel holds the first try.
+    is_first_try: bool,
 }
 
 /// What the multishot receive is doing.
@@ -157,7 +173,8 @@ impl Ring {
             // It would fail again; what waits for it is told by `poll_sent`.
             return;
         }
-        socket.sending = Some((payload, 0));
+        socket.sending = Some(Sending { payload, sent: 0, is_first_try: true });
+        self.unsettled.push(id);
         self.push_send(id);
     }
 
@@ -173,11 +190,11 @@ impl Ring {
         if let Some(error) = socket.send_error {
             return Poll::Ready(Err(io::Error::from_raw_os_error(error)));
         }
-        if socket.sending.is_none() {
-            return Poll::Ready(Ok(()));
-        }
+        let Some(sending) = &socket.sending else { return Poll::Ready(Ok(())) };
+        let completes = !sending.is_first_try;
         tasks.wait(&mut socket.waiter, cx);
         socket.waits_to_send = true;
+        self.settling_is_awaited |= !completes;
         Poll::Pending
     }
 
@@ -272,26 +289,80 @@ impl Ring {
         }
     }
 
+    /// A send has completed: in part, or with an error, or it was not the first try.
     pub(super) fn sent(&mut self, id: SocketId, result: i32, tasks: &Tasks) {
         let socket = self.socket(id);
         socket.operations -= 1;
-        let Some((payload, sent)) = &mut socket.sending else { return };
-        let length = payload.len();
+        let Some(sending) = &mut socket.sending else { return };
+        let first_try = std::mem::take(&mut sending.is_first_try);
         match usize::try_from(result) {
-            Ok(n) if n > 0 && *sent + n < length && !socket.abandoned => {
-                // MSG_WAITALL makes this rare; a signal or a full buffer can still cut a send short.
-                *sent += n;
+            Ok(taken) => sending.sent += taken,
+            Err(_) if first_try && result == -libc::EAGAIN => {}
+            Err(_) => socket.send_error = Some(-result),
+        }
+        let is_whole = sending.sent >= sending.payload.len();
+        if !is_whole && socket.send_error.is_none() && !socket.abandoned {
+            // MSG_WAITALL makes this rare but for the first try; a signal can still cut a send short.
+            if first_try || result > 0 {
                 return self.push_send(id);
             }
-            Ok(n) if *sent + n >= length => {}
-            _ => socket.send_error = Some(if result < 0 { -result } else { libc::EPIPE }),
+            socket.send_error = Some(libc::EPIPE);
         }
-        let payload = socket.sending.take().map(|(payload, _)| payload);
+        self.end_send(id, tasks);
+    }
+
+    /// Ends the first tries that have succeeded: those that the kernel has taken and not completed. Only when it has
+    /// taken all entries, and no completion is left in it.
+    pub(super) fn settle_sends(&mut self, tasks: &Tasks) {
+        if !self.can_settle() {
+            return;
+        }
+        let mut unsettled = std::mem::take(&mut self.unsettled);
+        for id in unsettled.drain(..) {
+            // The place may be free by now, or have a send that was pushed after the one noted here. That has been
+            // submitted too, and is over.
+            let Some(socket) = self.sockets.get_mut(id.0 as usize) else { continue };
+            if socket.sending.as_ref().is_some_and(|sending| sending.is_first_try) {
+                socket.operations -= 1;
+                self.operations -= 1;
+                self.end_send(id, tasks);
+            }
+        }
+        // Completions that the loop above caused to be pushed are no sends; the list keeps its memory.
+        debug_assert!(self.unsettled.is_empty(), "nothing is sent while sends are settled");
+        self.unsettled = unsettled;
+    }
+
+    fn can_settle(&mut self) -> bool {
+        !self.unsettled.is_empty()
+            && self.backlog.is_empty()
+            && self.kernel.has_taken_all()
+            && !self.kernel.has_overflown()
+    }
+
+    /// Counts the first tries that have succeeded as ended, while the ring is dropped.
+    pub(super) fn forget_settled_sends(&mut self) {
+        if self.can_settle() {
+            for id in std::mem::take(&mut self.unsettled) {
+                self.operations -= usize::from(self.forget_send(id));
+            }
+        }
+    }
+
+    /// Notes that the kernel has done with a send, while the ring is dropped. Whether it was a first try.
+    pub(super) fn forget_send(&mut self, id: SocketId) -> bool {
+        let sending = self.sockets.get_mut(id.0 as usize).and_then(|socket| socket.sending.as_mut());
+        sending.is_some_and(|sending| std::mem::take(&mut sending.is_first_try))
+    }
+
+    fn end_send(&mut self, id: SocketId, tasks: &Tasks) {
+        let socket = self.socket(id);
+        let sending = socket.sending.take();
         if socket.waits_to_send || socket.send_error.is_some() {
             socket.waits_to_send = false;
             tasks.notify(&mut socket.waiter);
         }
-        if let Some(Payload::Buffer(buffer)) = payload {
+        if let Some(Sending { payload: Payload::Buffer(buffer), .. }) = sending {
             self.put_spare(buffer);
         }
         self.close_if_idle(id);
@@ -316,15 +387,22 @@ impl Ring {
 
     fn push_send(&mut self, id: SocketId) {
         let Some(fd) = self.fd(id) else { return };
-        let Some((payload, sent)) = &self.socket(id).sending else { return };
+        let Some(Sending { payload, sent, is_first_try }) = &self.socket(id).sending else { return };
         let rest = &payload.as_slice()[*sent..];
         let (start, length) = (rest.as_ptr(), u32::try_from(rest.len()).unwrap_or(u32::MAX));
-        let send = opcode::Send::new(fd, start, length).flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL);
-        self.push_for(id, send.build(), Op::Send);
+        let (wait, completion) = if *is_first_try {
+            (libc::MSG_DONTWAIT, squeue::Flags::SKIP_SUCCESS)
+        } else {
+            (0, squeue::Flags::empty())
+        };
+        let send = opcode::Send::new(fd, start, length).flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL | wait);
+        self.push_for(id, send.build().flags(completion), Op::Send);
     }
 
-    fn push_for(&mut self, id: SocketId, entry: io_uring::squeue::Entry, op: Op) {
-        self.socket(id).operations += 1;
+    fn push_for(&mut self, id: SocketId, entry: squeue::Entry, op: Op) {
+        // Checked also in release builds: a count that wrapped would free memory under the kernel.
+        let operations = &mut self.socket(id).operations;
+        *operations = operations.checked_add(1).expect("a socket has a handful of operations");
         self.push(entry, op, id.0);
     }
 

@@ -3,18 +3,15 @@
 //! A deadline that is only ever pushed back costs a store: an entry stays filed where it was, and is filed anew
 //! when that time comes and finds that the deadline has moved. Keep-alive deadlines move with every request.
 
+use super::tasks::Tasks;
+use super::waiter::Waiter;
 use slab::Slab;
-use std::cell::RefCell;
-use std::task::Context;
-use std::time::Duration;
-
-use super::core::Core;
-use super::tasks::{Tasks, Waiter};
 
 const LEVELS: usize = 5;
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
-const NEVER: u64 = u64::MAX;
+/// The deadline of an entry that has none.
+pub(super) const NEVER: u64 = u64::MAX;
 const NONE: u32 = u32::MAX;
 /// The longest the wheel can hold, 12 days; a later deadline is filed there and then filed anew. One slot of
 /// the last level short of its turn, so that the slot is never the current one.
@@ -28,6 +25,8 @@ pub(crate) struct Wheel {
     occupied: [u64; LEVELS],
     /// Up to where the wheel has turned.
     elapsed: u64,
+    /// No entry is filed before this time. Kept so that a turn of the core costs one comparison.
+    earliest: u64,
 }
 
 struct Entry {
@@ -43,10 +42,17 @@ struct Entry {
 
 impl Wheel {
     pub(crate) fn new() -> Self {
-        Self { entries: Slab::new(), heads: [[NONE; SLOTS]; LEVELS], occupied: [0; LEVELS], elapsed: 0 }
+        Self {
+            entries: Slab::new(),
+            heads: [[NONE; SLOTS]; LEVELS],
+            occupied: [0; LEVELS],
+            elapsed: 0,
+            earliest: NEVER,
+        }
     }
 
-    fn add(&mut self) -> u32 {
+    /// Adds an entry without a deadline.
+    pub(super) fn add(&mut self) -> u32 {
         self.entries.insert(Entry {
             deadline: NEVER,
             fired: false,
@@ -58,12 +64,14 @@ impl Wheel {
         }) as u32
     }
 
-    fn remove(&mut self, key: u32, tasks: &Tasks) {
+    /// Removes an entry; its waiter is forgotten.
+    pub(super) fn remove(&mut self, key: u32, tasks: &Tasks) {
         self.unfile(key);
         tasks.forget(&mut self.entries.remove(key as usize).waiter);
     }
 
-    fn set(&mut self, key: u32, deadline: u64) {
+    /// Sets the deadline of an entry, in place of any before it.
+    pub(super) fn set(&mut self, key: u32, deadline: u64) {
         let entry = &mut self.entries[key as usize];
         entry.deadline = deadline;
         entry.fired = false;
@@ -71,6 +79,15 @@ impl Wheel {
             self.unfile(key);
             self.file(key, deadline);
         }
+    }
+
+    /// Whether the deadline of an entry has passed; if not, `waits` notes what is to be woken when it does.
+    pub(super) fn has_passed(&mut self, key: u32, waits: impl FnOnce(&mut Waiter)) -> bool {
+        let entry = &mut self.entries[key as usize];
+        if !entry.fired {
+            waits(&mut entry.waiter);
+        }
+        entry.fired
     }
 
     /// Turns the wheel up to `now` and notifies whom it passes.
@@ -98,11 +115,13 @@ impl Wheel {
             }
         }
         self.elapsed = self.elapsed.max(now);
+        self.earliest = self.next_slot().map_or(NEVER, |(_, _, at)| at);
     }
 
-    /// When the wheel should next be advanced: never later than the earliest deadline, perhaps earlier.
-    pub(crate) fn next(&self) -> Option<u64> {
-        self.next_slot().map(|(_, _, at)| at)
+    /// When the wheel should next be advanced: never later than the earliest deadline, perhaps earlier. NEVER if no
+    /// deadline is set.
+    pub(crate) fn next(&self) -> u64 {
+        self.earliest
     }
 
     /// The occupied slot that comes first, and when.
@@ -131,6 +150,7 @@ impl Wheel {
         if head != NONE {
             self.entries[head as usize].previous = key;
         }
+        self.earliest = self.earliest.min(at);
         let entry = &mut self.entries[key as usize];
         (entry.filed, entry.level, entry.next, entry.previous) = (at, level as u8, head, NONE);
     }
@@ -156,61 +176,14 @@ impl Wheel {
     }
 }
 
-/// One deadline at a time, for one waiter. Made once and set often.
-pub(crate) struct Timer {
-    core: Core,
-    key: u32,
-}
-
-impl Timer {
-    pub(crate) fn new(core: &Core) -> Self {
-        let key = wheel(core).borrow_mut().add();
-        Self { core: core.clone(), key }
-    }
-
-    /// Sets the deadline so far from now, in place of any before it.
-    pub(crate) fn set(&self, after: Duration) {
-        let after = u64::try_from(after.as_millis()).unwrap_or(NEVER).max(1);
-        // One more, since the current millisecond has begun: a deadline is early by no more than the clock is
-        // behind, which is about a millisecond unless a handler holds the core.
-        let deadline = self.core.clock().millis().saturating_add(after).saturating_add(1);
-        wheel(&self.core).borrow_mut().set(self.key, deadline.min(NEVER - 1));
-    }
-
-    /// Whether the deadline has passed.
-    pub(crate) fn has_passed(&self) -> bool {
-        wheel(&self.core).borrow().entries[self.key as usize].fired
-    }
-
-    /// Whether the deadline has passed; if not, the future polled with `cx` is woken when it does.
-    pub(crate) fn poll_passed(&self, cx: &Context<'_>) -> bool {
-        let mut wheel = wheel(&self.core).borrow_mut();
-        let entry = &mut wheel.entries[self.key as usize];
-        if !entry.fired {
-            self.core.tasks().wait(&mut entry.waiter, cx);
-        }
-        entry.fired
-    }
-}
-
-impl Drop for Timer {
-    fn drop(&mut self) {
-        wheel(&self.core).borrow_mut().remove(self.key, self.core.tasks());
-    }
-}
-
-fn wheel(core: &Core) -> &RefCell<Wheel> {
-    core.wheel()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::mailbox::Mailbox;
+    use crate::runtime::tasks::testing::tasks;
     use std::rc::Rc;
 
     fn fixture() -> (Wheel, Rc<Tasks>) {
-        (Wheel::new(), Tasks::new(Mailbox::new().expect("a pipe")))
+        (Wheel::new(), tasks())
     }
 
     /// A small generator, so that the test repeats exactly.
@@ -247,7 +220,7 @@ mod tests {
                 }
                 _ => {
                     let earliest = pending.iter().map(|(_, deadline)| *deadline).min();
-                    assert!(wheel.next().unwrap_or(NEVER) <= earliest.unwrap_or(NEVER));
+                    assert!(wheel.next() <= earliest.unwrap_or(NEVER));
                     now += next(&mut seed) % (1 << (next(&mut seed) % 16));
                     wheel.advance(now, &tasks);
                     pending.retain(|(key, deadline)| {
@@ -275,7 +248,7 @@ mod tests {
         assert!(!wheel.entries[key as usize].fired);
         wheel.advance(75_000, &tasks);
         assert!(wheel.entries[key as usize].fired);
-        assert_eq!(wheel.next(), None);
+        assert_eq!(wheel.next(), NEVER);
     }
 
     #[test]
