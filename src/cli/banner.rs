@@ -37,7 +37,7 @@ pub(crate) fn banner(app: AppName, bind: &[ListenAddr], started: &Started) -> St
     text
 }
 
-/// An address one can open, of one that stands for all of this machine's.
+/// The address to open from this machine, for one that stands for all addresses of this machine.
 fn local(addr: SocketAddr) -> Option<SocketAddr> {
     match addr {
         SocketAddr::V4(addr) if addr.ip().is_unspecified() => Some((Ipv4Addr::LOCALHOST, addr.port()).into()),
@@ -53,7 +53,7 @@ fn missing_ipv4(addr: SocketAddr, all: &[Address]) -> Option<SocketAddr> {
     is_alone.then_some(ipv4)
 }
 
-/// `2 cores (CPUs 0-1)`, with runs drawn together: a large machine has a hundred.
+/// `2 cores (CPUs 0-1)`: runs of numbers are drawn together, since a large machine has hundreds.
 fn cpus(cpus: &[usize]) -> String {
     let mut cpus = cpus.to_vec();
     cpus.sort_unstable();

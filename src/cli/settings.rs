@@ -1,16 +1,18 @@
-//! What can be set, and where it was set: flag, environment, file or not at all, in this order.
+//! The settings of `serve`. A flag comes before the environment, the environment before the file, the file before the
+//! default.
 
 use super::apps::AppName;
 use super::log::{AccessLogTo, LogFormat};
 use super::units::{Bound, Count, Deadline, Mode, Owner, Rate, Size, Span};
-use kiang::{AccessLog, Cores, Deadlines, Limits, ListenAddr};
+use kiang::{AccessLog, Cores, Deadlines, Limits, ListenAddr, Server};
 use serde::{Deserialize, Deserializer, de};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 use std::{fmt, fs};
 
-/// Everything that flag, environment and file can set. One definition serves all three, so that the key of a
-/// flag `--max-head` is always `max-head`, and its variable `KIANG_MAX_HEAD`.
+/// All settings. One definition serves flag, environment and file, so that the key of a flag `--max-head` is always
+/// `max-head`, and the variable `KIANG_MAX_HEAD`.
 #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Settings {
@@ -41,6 +43,10 @@ pub(crate) struct Settings {
     #[arg(long, env = "KIANG_APP", value_name = "APP")]
     #[serde(deserialize_with = "text")]
     app: Option<AppName>,
+
+    /// File with the items of the app `bench`, in the shape of HttpArena's `dataset.json` [default: built in]
+    #[arg(long, env = "KIANG_DATASET", value_name = "FILE")]
+    dataset: Option<PathBuf>,
 
     /// On SIGTERM or SIGINT, how long requests in flight may take to finish [default: 10s]
     #[arg(long, env = "KIANG_DRAIN", value_name = "DURATION")]
@@ -157,14 +163,15 @@ const LOGS: &str = "Logs (the one on stderr shows what KIANG_LOG says)";
 const LIMITS: &str = "Limits (on what one client may send)";
 const DEADLINES: &str = "Deadlines (a client that misses one loses its connection, a handler is dropped)";
 
-/// Everything, decided.
+/// All settings, each with a value.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) bind: Vec<ListenAddr>,
     pub(crate) unix_mode: Mode,
-    pub(crate) unix_owner: Option<Owner>,
+    pub(crate) unix_owner: Owner,
     pub(crate) cores: Cores,
     pub(crate) app: AppName,
+    pub(crate) dataset: Option<PathBuf>,
     pub(crate) drain: Duration,
     pub(crate) takeover: bool,
     pub(crate) balance: bool,
@@ -175,7 +182,7 @@ pub(crate) struct Config {
 }
 
 impl Settings {
-    /// Nothing but addresses.
+    /// Addresses, and no other setting.
     pub(crate) fn with_bind(bind: Option<Vec<ListenAddr>>) -> Self {
         Self { bind, ..Self::default() }
     }
@@ -196,40 +203,21 @@ impl Settings {
         })
     }
 
-    /// These settings, and where they say nothing, those.
+    /// These settings; where one of them is absent, the one of `other`.
     pub(crate) fn or(self, other: Self) -> Self {
-        Self {
-            bind: self.bind.or(other.bind),
-            unix_mode: self.unix_mode.or(other.unix_mode),
-            unix_owner: self.unix_owner.or(other.unix_owner),
-            cores: self.cores.or(other.cores),
-            app: self.app.or(other.app),
-            drain: self.drain.or(other.drain),
-            takeover: self.takeover.or(other.takeover),
-            balance: self.balance.or(other.balance),
-            access_log: self.access_log.or(other.access_log),
-            access_log_sample: self.access_log_sample.or(other.access_log_sample),
-            log_format: self.log_format.or(other.log_format),
-            max_head: self.max_head.or(other.max_head),
-            max_headers: self.max_headers.or(other.max_headers),
-            max_target: self.max_target.or(other.max_target),
-            max_body: self.max_body.or(other.max_body),
-            max_buffered_body: self.max_buffered_body.or(other.max_buffered_body),
-            max_chunk_extensions: self.max_chunk_extensions.or(other.max_chunk_extensions),
-            max_trailers: self.max_trailers.or(other.max_trailers),
-            max_requests: self.max_requests.or(other.max_requests),
-            max_connections: self.max_connections.or(other.max_connections),
-            max_connections_per_peer: self.max_connections_per_peer.or(other.max_connections_per_peer),
-            head_timeout: self.head_timeout.or(other.head_timeout),
-            body_timeout: self.body_timeout.or(other.body_timeout),
-            min_body_rate: self.min_body_rate.or(other.min_body_rate),
-            idle_timeout: self.idle_timeout.or(other.idle_timeout),
-            handler_timeout: self.handler_timeout.or(other.handler_timeout),
-            write_timeout: self.write_timeout.or(other.write_timeout),
+        // The compiler names a field that is missing here.
+        macro_rules! each_or {
+            ($($field:ident)*) => { Self { $($field: self.$field.or(other.$field),)* } };
+        }
+        each_or! {
+            bind unix_mode unix_owner cores app dataset drain takeover balance access_log access_log_sample log_format
+            max_head max_headers max_target max_body max_buffered_body max_chunk_extensions max_trailers max_requests
+            max_connections max_connections_per_peer
+            head_timeout body_timeout min_body_rate idle_timeout handler_timeout write_timeout
         }
     }
 
-    /// Fills in the defaults, and checks what one value alone does not show.
+    /// Fills in the defaults, and checks what takes more than one value to see.
     pub(crate) fn decide(self) -> Result<Config, String> {
         let (limits, deadlines) = (Limits::default(), Deadlines::default());
         let size = |size: Option<Size>, default| match size {
@@ -241,10 +229,11 @@ impl Settings {
         let config = Config {
             bind: self.bind.unwrap_or_else(default_bind),
             unix_mode: self.unix_mode.unwrap_or(UNIX_MODE),
-            unix_owner: self.unix_owner,
+            unix_owner: self.unix_owner.unwrap_or_default(),
             cores: self.cores.unwrap_or_default(),
             app: self.app.unwrap_or_default(),
-            drain: self.drain.map_or(DRAIN, |span| span.0),
+            dataset: self.dataset,
+            drain: self.drain.map_or(Server::DEFAULT_DRAIN, |span| span.0),
             takeover: self.takeover.unwrap_or_default(),
             balance: self.balance.unwrap_or_default(),
             access_log: self.access_log.and_then(|to| to.0).map(|log| log.sample(sample)),
@@ -252,7 +241,7 @@ impl Settings {
             limits: Limits {
                 head_bytes,
                 headers: self.max_headers.map_or(limits.headers, |count| count.0),
-                // A user who sets only the head's limit means the target as well.
+                // A lower limit of the head alone is meant for the target as well.
                 target_bytes: size(self.max_target, limits.target_bytes.min(head_bytes)),
                 body_bytes: self.max_body.map_or(limits.body_bytes, |size| size.0),
                 buffered_body_bytes: size(self.max_buffered_body, limits.buffered_body_bytes),
@@ -288,38 +277,37 @@ impl Config {
             return Err(format!("`bind` names {addr} twice"));
         }
         self.cores.cpus().map_err(|error| format!("`cores`: {error}"))?;
-        if self.limits.head_bytes > Limits::MOST_HEAD_BYTES {
-            return Err(format!(
-                "`max-head` is {} bytes, but at most {} are possible",
-                self.limits.head_bytes,
-                Limits::MOST_HEAD_BYTES
-            ));
+        if self.dataset.is_some() && self.app != AppName::Bench {
+            return Err(format!("`dataset` is for the app `bench`, and this is `{}`", self.app));
         }
-        if self.limits.target_bytes > self.limits.head_bytes {
-            return Err(format!(
-                "`max-target` is {} bytes, more than the {} of `max-head`, which it is a part of",
-                self.limits.target_bytes, self.limits.head_bytes
-            ));
-        }
-        if self.limits.trailer_bytes > Limits::MOST_TRAILER_BYTES {
-            return Err(format!(
-                "`max-trailers` is {} bytes, but at most {} are possible",
-                self.limits.trailer_bytes,
-                Limits::MOST_TRAILER_BYTES
-            ));
-        }
-        if self.limits.headers > Limits::MOST_HEADERS {
-            return Err(format!(
-                "`max-headers` is {}, but at most {} are possible",
-                self.limits.headers,
-                Limits::MOST_HEADERS
-            ));
-        }
-        Ok(())
+        let checked = self.limits.check().and_then(|()| self.deadlines.check());
+        checked.map_err(|invalid| format!("`{}` {}", key_of(invalid.field), invalid.reason))
     }
 }
 
-const DRAIN: Duration = Duration::from_secs(10);
+/// The fields of [`Limits`] and [`Deadlines`], and the settings they come from.
+pub(super) const KEYS: [(&str, &str); 16] = [
+    ("head_bytes", "max-head"),
+    ("headers", "max-headers"),
+    ("target_bytes", "max-target"),
+    ("body_bytes", "max-body"),
+    ("buffered_body_bytes", "max-buffered-body"),
+    ("chunk_extension_bytes", "max-chunk-extensions"),
+    ("trailer_bytes", "max-trailers"),
+    ("requests", "max-requests"),
+    ("connections", "max-connections"),
+    ("connections_per_peer", "max-connections-per-peer"),
+    ("head", "head-timeout"),
+    ("body", "body-timeout"),
+    ("min_body_rate", "min-body-rate"),
+    ("idle", "idle-timeout"),
+    ("handler", "handler-timeout"),
+    ("write", "write-timeout"),
+];
+
+fn key_of(field: &'static str) -> &'static str {
+    KEYS.iter().find(|(known, _)| *known == field).map_or(field, |(_, key)| key)
+}
 
 const UNIX_MODE: Mode = Mode(0o660);
 
@@ -336,7 +324,7 @@ fn octal<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Mode>, D::Error>
     text.parse().map(Some).map_err(de::Error::custom)
 }
 
-/// Reads a value that is text in flags, and so in the file; a plain number may go without quotes.
+/// Reads a value that is a text, as in a flag. A plain number may stand without quotes.
 fn text<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(source: D) -> Result<Option<T>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "expected a text in quotes or a whole number")]
@@ -351,7 +339,7 @@ fn text<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(source: D) -> 
     text.parse().map(Some).map_err(de::Error::custom)
 }
 
-/// Reads one text, or a list of them.
+/// Reads one text, or a list of texts.
 fn texts<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
     source: D,
 ) -> Result<Option<Vec<T>>, D::Error> {

@@ -1,14 +1,14 @@
-//! What a person writes in a flag, an environment variable or the file: durations, sizes, counts, owners of files.
+//! Values as a person writes them: durations, sizes, counts, permissions, owners of files.
 
+use std::fs;
 use std::str::FromStr;
 use std::time::Duration;
-use std::{fmt, fs};
 
 /// A duration as `10s`, `500ms` or `1m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
 
-/// A duration that must not be zero: at zero nobody could be served.
+/// A duration above zero: nobody could meet a deadline of zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Deadline(pub(crate) Duration);
 
@@ -32,8 +32,8 @@ pub(crate) struct Rate(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mode(pub(crate) u32);
 
-/// A user, a group, or both as `user:group`, by name or number; as numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A user, a group, or both as `user:group`, by name or number; as numbers. `process` stands for those of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Owner {
     pub(crate) user: Option<u32>,
     pub(crate) group: Option<u32>,
@@ -134,6 +134,9 @@ impl FromStr for Owner {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text == "process" {
+            return Ok(Self::default());
+        }
         let (user, group) = text.split_once(':').unwrap_or((text, ""));
         if user.is_empty() && group.is_empty() {
             return Err(
@@ -186,69 +189,17 @@ fn quantity(text: &str, units: &[(&str, u64)], plain: Option<u64>, expected: &st
     number.and_then(|number: u64| number.checked_mul(factor)).ok_or_else(|| "the number is too large".into())
 }
 
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What was parsed fits; what was not is shown in part rather than not at all.
-        let micros = u64::try_from(self.0.as_micros()).unwrap_or(u64::MAX);
-        in_largest_unit(micros, &DURATIONS, f)
-    }
-}
-
-impl fmt::Display for Deadline {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Span(self.0).fmt(f)
-    }
-}
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        in_largest_unit(self.0, &SIZES, f)
-    }
-}
-
-impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Display for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(count) => count.fmt(f),
-            None => f.write_str("unlimited"),
-        }
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:03o}", self.0)
-    }
-}
-
-impl fmt::Display for Rate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        in_largest_unit(self.0, &SIZES, f)
-    }
-}
-
-fn in_largest_unit(value: u64, units: &[(&str, u64)], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let fitting = units.iter().rev().find(|(_, factor)| value.is_multiple_of(*factor) && value >= *factor);
-    let (name, factor) = fitting.unwrap_or(&units[0]);
-    write!(f, "{}{name}", value / factor)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fmt;
 
     fn error<T: FromStr<Err = String> + fmt::Debug>(text: &str) -> String {
         text.parse::<T>().expect_err("must not parse")
     }
 
     #[test]
-    fn durations_are_read_and_written() {
+    fn durations_are_read() {
         let parsed = |text: &str| text.parse::<Span>().map(|span| span.0);
         assert_eq!(parsed("10s"), Ok(Duration::from_secs(10)));
         assert_eq!(parsed("500ms"), Ok(Duration::from_millis(500)));
@@ -256,9 +207,6 @@ mod tests {
         assert_eq!(parsed(" 2 h "), Ok(Duration::from_secs(7200)));
         assert_eq!(parsed("100us"), Ok(Duration::from_micros(100)));
         assert_eq!(parsed("0s"), Ok(Duration::ZERO));
-        for text in ["10s", "500ms", "90s", "2m", "1h", "0us"] {
-            assert_eq!(parsed(text).map(|duration| Span(duration).to_string()).as_deref(), Ok(text));
-        }
     }
 
     #[test]
@@ -277,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_read_and_written() {
+    fn sizes_are_read() {
         let parsed = |text: &str| text.parse::<Size>().map(|size| size.0);
         assert_eq!(parsed("16KiB"), Ok(16_384));
         assert_eq!(parsed("64MiB"), Ok(64 << 20));
@@ -285,9 +233,6 @@ mod tests {
         assert_eq!(parsed("10 kB"), Ok(10_000));
         assert_eq!(parsed("1000"), Ok(1000));
         assert_eq!(parsed("7B"), Ok(7));
-        for text in ["16KiB", "64MiB", "3GiB", "10kB", "7B"] {
-            assert_eq!(parsed(text).map(|bytes| Size(bytes).to_string()).as_deref(), Ok(text));
-        }
     }
 
     #[test]
@@ -305,7 +250,6 @@ mod tests {
         assert!(error::<Count>("-1").contains("whole number"));
         for (text, bound) in [("100", Some(100)), ("unlimited", None)] {
             assert_eq!(text.parse(), Ok(Bound(bound)));
-            assert_eq!(Bound(bound).to_string(), text);
         }
         assert!(error::<Bound>("0").contains("above zero"));
         assert!(error::<Bound>("any").contains("or `unlimited`"));
@@ -313,7 +257,6 @@ mod tests {
             ("240".parse(), "0".parse(), "1KiB".parse()),
             (Ok(Rate(240)), Ok(Rate(0)), Ok(Rate(1024)))
         );
-        assert_eq!(Rate(240).to_string(), "240B");
         assert!(error::<Rate>("slow").contains("or 0 for none"));
     }
 
@@ -325,8 +268,8 @@ mod tests {
         for text in ["", "1000", "rw", "888", "+66", "-1"] {
             assert!(error::<Mode>(text).contains("octal"), "{text}");
         }
-        assert_eq!(Mode(0o60).to_string(), "060");
         let owner = |user, group| Ok(Owner { user, group });
+        assert_eq!("process".parse(), owner(None, None));
         assert_eq!("33".parse(), owner(Some(33), None));
         assert_eq!("33:44".parse(), owner(Some(33), Some(44)));
         assert_eq!(":44".parse(), owner(None, Some(44)));

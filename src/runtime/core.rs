@@ -81,6 +81,7 @@ pub(crate) enum Phase {
 
 /// What one core has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct Counts {
     /// Connections open now.
     pub connections: u64,

@@ -5,15 +5,18 @@
 
 mod accepted;
 mod blocking;
+mod cgroup;
 mod clock;
 mod core;
 mod cores;
 mod driver;
 mod endpoint;
 mod executor;
+pub mod files;
 mod holder;
 mod listener;
 mod loads;
+mod machine;
 mod mailbox;
 mod passed;
 mod probe;
@@ -31,6 +34,7 @@ pub use self::core::{Beat, Core, Counts};
 pub use self::cores::Cores;
 
 pub(crate) use self::accepted::Accepted;
+pub(crate) use self::cgroup::{Cgroups, CpuQuota, MemoryLimit, Throttling};
 pub(crate) use self::core::{Mailbox, Message, Notice, Phase};
 pub(crate) use self::endpoint::Endpoint;
 pub(crate) use self::executor::{launch, tell_all};

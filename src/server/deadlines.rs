@@ -1,9 +1,10 @@
 //! How long a peer may take, and a handler.
 
+use crate::http::limits::InvalidSetting;
 use std::time::Duration;
 
-/// How long one peer may take over everything, and a handler over its answer. Every wait of a connection has one of these; they are kept to the
-/// millisecond.
+/// How long one peer may take over everything, and a handler over its answer. Every wait of a connection has one of
+/// these deadlines, kept to the millisecond.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,6 +31,22 @@ pub struct Deadlines {
     pub write: Duration,
 }
 
+impl Deadlines {
+    /// Whether a server can keep to these deadlines. [`Server::run`](crate::Server::run) asks this first.
+    ///
+    /// # Errors
+    /// The first field with a value that is not possible.
+    pub fn check(&self) -> Result<(), InvalidSetting> {
+        // Without `..`: a new field is looked at here.
+        let Self { head, body, min_body_rate: _, idle, handler, write } = *self;
+        let all = [("head", head), ("body", body), ("idle", idle), ("handler", handler), ("write", write)];
+        match all.into_iter().find(|(_, deadline)| deadline.is_zero()) {
+            Some((field, _)) => Err(InvalidSetting::new(field, "is zero, so nobody could meet it")),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Default for Deadlines {
     fn default() -> Self {
         Self {
@@ -40,5 +57,18 @@ impl Default for Deadlines {
             handler: Duration::from_secs(60),
             write: Duration::from_secs(30),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_that_nobody_could_meet_is_named() {
+        assert_eq!(Deadlines::default().check(), Ok(()));
+        let deadlines = Deadlines { idle: Duration::ZERO, min_body_rate: 0, ..Deadlines::default() };
+        let invalid = deadlines.check().expect_err("it is zero");
+        assert_eq!(invalid.to_string(), "`idle` is zero, so nobody could meet it");
     }
 }

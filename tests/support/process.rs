@@ -24,6 +24,7 @@ pub(crate) struct Launch {
     /// Shell commands that put sockets where a service manager has them.
     passed: String,
     user: Option<u32>,
+    wrapper: Vec<String>,
 }
 
 impl Launch {
@@ -36,6 +37,7 @@ impl Launch {
             limits: Vec::new(),
             passed: String::new(),
             user: None,
+            wrapper: Vec::new(),
         }
     }
 
@@ -78,6 +80,13 @@ impl Launch {
         self
     }
 
+    /// Started by this program, with these words before the binary's path. It must end in an `exec`, so that the process
+    /// id stays.
+    pub(crate) fn wrapped_in(mut self, wrapper: &[String]) -> Self {
+        self.wrapper = wrapper.to_vec();
+        self
+    }
+
     fn spawn(&self) -> (Child, Arc<Output>) {
         let mut command = Command::new(&self.binary);
         if !self.limits.is_empty() || !self.passed.is_empty() {
@@ -87,6 +96,10 @@ impl Launch {
             // Only bash knows descriptors of two digits.
             command = Command::new(if passed.is_empty() { "/bin/sh" } else { "/bin/bash" });
             command.arg("-c").arg(format!("{limits}{passed}exec \"$0\" \"$@\"")).arg(&self.binary);
+        }
+        if let [program, words @ ..] = &self.wrapper[..] {
+            command = Command::new(program);
+            command.args(words).arg(&self.binary);
         }
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // What the developer's own shell says about kiang, or a service manager about the shell, must not change what the tests see.

@@ -9,6 +9,15 @@ const SUBMISSIONS: u32 = 1024;
 /// Completion entries: several for each submission, since one multishot operation completes often.
 const COMPLETIONS: u32 = 8192;
 
+/// How much of what was pushed an enter has submitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entered {
+    All,
+    InPart,
+    /// Nothing, or what cannot be told: it should be tried again later.
+    Later,
+}
+
 /// An instance of `io_uring(7)`.
 pub(super) struct Kernel(IoUring);
 
@@ -32,9 +41,25 @@ impl Kernel {
         unsafe { self.0.submission().push(entry) }.is_ok()
     }
 
-    /// Submits everything, runs what was deferred, and with `wait` returns only when something has completed. False if
-    /// it should be tried again later.
-    pub(super) fn enter(&mut self, wait: bool) -> io::Result<bool> {
+    /// Puts entries where the next enter submits them, one behind the other. False, and none put, if there is no room for
+    /// all.
+    ///
+    /// # Safety
+    /// As for [`push`](Self::push).
+    pub(super) unsafe fn push_chain(&mut self, entries: &[squeue::Entry]) -> bool {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.0.submission().push_multiple(entries) }.is_ok()
+    }
+
+    /// How many entries there is room for.
+    #[cfg(test)]
+    pub(super) fn room(&mut self) -> usize {
+        let queue = self.0.submission();
+        queue.capacity() - queue.len()
+    }
+
+    /// Submits everything, runs what was deferred, and with `wait` returns only when something has completed.
+    pub(super) fn enter(&mut self, wait: bool) -> io::Result<Entered> {
         // DEFER_TASKRUN completes nothing unless the enter asks for events, also when it waits for none.
         const GETEVENTS: u32 = 1;
         let submissions = self.0.submission().len() as u32;
@@ -43,10 +68,11 @@ impl Kernel {
             self.0.submitter().enter::<libc::sigset_t>(submissions, u32::from(wait), GETEVENTS, None)
         };
         match entered.map_err(|error| (error.raw_os_error(), error)) {
-            Ok(_) => Ok(true),
+            Ok(taken) if taken < submissions as usize => Ok(Entered::InPart),
+            Ok(_) => Ok(Entered::All),
             // A signal came; completions must be taken first; memory is short for the moment. What was not submitted
             // stays in the queue.
-            Err((Some(libc::EINTR | libc::EBUSY | libc::EAGAIN | libc::ENOMEM), _)) => Ok(false),
+            Err((Some(libc::EINTR | libc::EBUSY | libc::EAGAIN | libc::ENOMEM), _)) => Ok(Entered::Later),
             Err((_, error)) => Err(error),
         }
     }

@@ -8,8 +8,9 @@
 //!   and needs an `Op` of its own. The first try of a send has none if it succeeds, and is over when the kernel has taken
 //!   its entry; see [`Sending`](socket::Sending).
 //! * Memory the kernel reads or writes belongs to the ring while the operation lasts: what is sent lies in its
-//!   [`Socket`], what arrives in the [`Buffers`], the bell's bytes and the alarm's time in the ring itself.
-//!   Dropping a [`Stream`](super::Stream) early therefore frees nothing too soon.
+//!   [`Socket`], what arrives in the [`Buffers`], the bell's bytes and the alarm's time in the ring itself. Paths
+//!   and buffers of file operations lie in their job ([`Files`]). Dropping a [`Stream`](super::Stream) or a future
+//!   early therefore frees nothing too soon.
 //! * When the ring is dropped it cancels what is left and waits for the last completion; should the kernel not
 //!   come to an end, the memory is leaked, never freed under an operation.
 
@@ -17,6 +18,7 @@
 
 mod accept;
 mod buffers;
+mod files;
 mod inherited;
 mod kernel;
 mod parking;
@@ -32,11 +34,13 @@ use std::time::Duration;
 
 use self::accept::Acceptor;
 use self::buffers::Buffers;
-use self::kernel::Kernel;
+use self::files::Files;
+use self::kernel::{Entered, Kernel};
 use self::socket::Socket;
 use super::tasks::Tasks;
 
 pub(super) use self::accept::AcceptorId;
+pub(super) use self::files::{FileId, Finished, JobId, SyncKind, Work, Write};
 pub(super) use self::inherited::duplicate;
 pub(super) use self::parking::Parking;
 pub(super) use self::peer::peer;
@@ -52,6 +56,7 @@ pub(crate) struct Ring {
     buffers: Buffers,
     sockets: Slab<Socket>,
     acceptors: Slab<Acceptor>,
+    files: Files,
     /// Entries that found the submission queue full.
     backlog: VecDeque<squeue::Entry>,
     /// Sockets whose receive ended for want of buffers.
@@ -105,10 +110,14 @@ enum Op {
     Bell,
     Alarm,
     AlarmUpdate,
+    File,
+    FileSync,
+    FileCancel,
+    FileClose,
 }
 
 impl Op {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 15] = [
         Self::Receive,
         Self::Send,
         Self::Shutdown,
@@ -120,6 +129,10 @@ impl Op {
         Self::Bell,
         Self::Alarm,
         Self::AlarmUpdate,
+        Self::File,
+        Self::FileSync,
+        Self::FileCancel,
+        Self::FileClose,
     ];
 
     fn data(self, place: u32) -> u64 {
@@ -142,6 +155,7 @@ impl Ring {
             buffers,
             sockets: Slab::new(),
             acceptors: Slab::new(),
+            files: Files::default(),
             backlog: VecDeque::new(),
             starved: Vec::new(),
             unsettled: Vec::new(),
@@ -174,8 +188,14 @@ impl Ring {
         }
         let settling_is_awaited = std::mem::take(&mut self.settling_is_awaited);
         self.enter(wait && !settling_is_awaited)?;
+        // Asked before what has completed causes new entries.
+        let can_settle = self.can_settle();
         self.reap(tasks);
-        self.settle_sends(tasks);
+        if can_settle {
+            self.settle_sends(tasks);
+        } else {
+            self.settling_is_awaited |= settling_is_awaited;
+        }
         Ok(())
     }
 
@@ -273,7 +293,11 @@ impl Ring {
                 self.backlog.pop_front();
             }
             let more = !self.backlog.is_empty();
-            if !self.kernel.enter(wait && !more)? || !more {
+            let entered = self.kernel.enter(wait && !more)?;
+            if entered == Entered::InPart {
+                self.files.doubt_links();
+            }
+            if entered == Entered::Later || !more {
                 return Ok(());
             }
         }
@@ -301,6 +325,9 @@ impl Ring {
                 Op::Alarm => (self.alarm.armed, self.alarm.rang) = (false, true),
                 // The update came too late: the alarm itself has come.
                 Op::AlarmUpdate => {}
+                Op::File | Op::FileSync | Op::FileCancel | Op::FileClose => {
+                    self.file_completed(op, place, done.result(), tasks);
+                }
             }
         }
     }
@@ -313,11 +340,13 @@ impl Ring {
             if self.enter(false).is_err() {
                 return false;
             }
+            let can_settle = self.can_settle();
             // Nothing is answered any more; what was accepted and not taken is closed.
             let mut taken = 0;
             while let Some(done) = self.kernel.next_completion() {
                 taken += 1;
                 let (op, place) = Op::of(done.user_data());
+                self.files.completed_at_end(op, place, done.result());
                 match op {
                     Op::Accept if done.result() >= 0 => {
                         // SAFETY: the kernel has just given us this descriptor; nobody else knows it.
@@ -330,7 +359,9 @@ impl Ring {
                 }
                 self.operations -= usize::from(!cqueue::more(done.flags()) && op != Op::AlarmUpdate);
             }
-            self.forget_settled_sends();
+            if can_settle {
+                self.forget_settled_sends();
+            }
             if taken == 0 && self.operations > 0 {
                 let all = types::CancelBuilder::any().all();
                 self.push(opcode::AsyncCancel2::new(all).build(), Op::Cancel, 0);
@@ -349,6 +380,7 @@ impl Drop for Ring {
                 self.operations
             );
             std::mem::forget(std::mem::take(&mut self.sockets));
+            std::mem::forget(std::mem::take(&mut self.files));
             std::mem::forget(std::mem::take(&mut self.bell_bytes));
             std::mem::forget(std::mem::replace(&mut self.alarm.after, Box::new(types::Timespec::new())));
             self.buffers.leak();

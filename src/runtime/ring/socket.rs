@@ -311,12 +311,9 @@ impl Ring {
         self.end_send(id, tasks);
     }
 
-    /// Ends the first tries that have succeeded: those that the kernel has taken and not completed. Only when it has
-    /// taken all entries, and no completion is left in it.
+    /// Ends the first tries that have succeeded: those that the kernel has taken and not completed. Only if the ring could
+    /// [settle](Self::can_settle) after it was entered, and when all completions were taken.
     pub(super) fn settle_sends(&mut self, tasks: &Tasks) {
-        if !self.can_settle() {
-            return;
-        }
         let mut unsettled = std::mem::take(&mut self.unsettled);
         for id in unsettled.drain(..) {
             // The place may be free by now, or have a send that was pushed after the one noted here. That has been
@@ -333,19 +330,15 @@ impl Ring {
         self.unsettled = unsettled;
     }
 
-    fn can_settle(&mut self) -> bool {
-        !self.unsettled.is_empty()
-            && self.backlog.is_empty()
-            && self.kernel.has_taken_all()
-            && !self.kernel.has_overflown()
+    /// Whether the kernel has taken every entry, and keeps no completion back.
+    pub(super) fn can_settle(&mut self) -> bool {
+        self.backlog.is_empty() && self.kernel.has_taken_all() && !self.kernel.has_overflown()
     }
 
     /// Counts the first tries that have succeeded as ended, while the ring is dropped.
     pub(super) fn forget_settled_sends(&mut self) {
-        if self.can_settle() {
-            for id in std::mem::take(&mut self.unsettled) {
-                self.operations -= usize::from(self.forget_send(id));
-            }
+        for id in std::mem::take(&mut self.unsettled) {
+            self.operations -= usize::from(self.forget_send(id));
         }
     }
 
