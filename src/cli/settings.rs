@@ -28,7 +28,8 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "octal")]
     unix_mode: Option<Mode>,
 
-    /// Owner of the files of Unix sockets: `user`, `user:group` or `:group` [default: process]
+    /// Owner of the files of Unix sockets: `user`, `user:group`, `:group`, or that of the process
+    /// [default: process]
     #[arg(long, env = "KIANG_UNIX_OWNER", value_name = "OWNER")]
     #[serde(deserialize_with = "text")]
     unix_owner: Option<Owner>,

@@ -8,11 +8,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
 use crate::runtime::{Mailbox, Message};
+use crate::threads;
 
 /// Where the service manager listens. A clone tells the same one.
 #[derive(Clone)]
@@ -121,14 +122,14 @@ impl Watchdog {
         let read = |name| env::var(name).ok();
         let limit = limit(read("WATCHDOG_USEC").as_deref(), read("WATCHDOG_PID").as_deref())?;
         Self::start(notifier, mailboxes, limit / 2)
-            .inspect_err(|error| log::warn!("there is no thread for the service manager's watchdog: {error}"))
+            .inspect_err(|error| log::warn!("the service manager's watchdog gets no sign of life: {error}"))
             .ok()
     }
 
     fn start(notifier: Notifier, mailboxes: Arc<[Arc<Mailbox>]>, every: Duration) -> io::Result<Self> {
         let (news, heard) = channel();
         let answers = news.clone();
-        let thread = thread::Builder::new().name("kiang-watchdog".into()).spawn(move || {
+        let thread = threads::start("kiang-watchdog", move || {
             let mut next = Instant::now();
             loop {
                 for mailbox in &*mailboxes {

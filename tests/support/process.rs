@@ -102,7 +102,8 @@ impl Launch {
             command.args(words).arg(&self.binary);
         }
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // What the developer's own shell says about kiang, or a service manager about the shell, must not change what the tests see.
+        // What the developer's own shell says about kiang, or a service manager about the shell, must not change what
+        // the tests see.
         for (name, _) in std::env::vars_os() {
             let of_a_manager =
                 ["NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS"].iter().any(|set| name == *set);
