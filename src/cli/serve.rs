@@ -27,6 +27,7 @@ pub(super) fn serve(config: &Config) -> Result<ExitCode, Failure> {
         .drain(config.drain)
         .takeover(config.takeover)
         .notify(true)
+        .signals_until_exit(true)
         .balance(config.balance)
         .limits(config.limits.clone())
         .deadlines(config.deadlines.clone())

@@ -40,6 +40,7 @@ pub struct Server {
     balance: bool,
     takeover: bool,
     signals: bool,
+    signals_until_exit: bool,
     notify: bool,
     access_log: Option<AccessLog>,
     on_start: Option<OnStart>,
@@ -91,6 +92,7 @@ impl Server {
             balance: false,
             takeover: false,
             signals: true,
+            signals_until_exit: false,
             notify: false,
             access_log: None,
             on_start: None,
@@ -187,9 +189,20 @@ impl Server {
     ///
     /// SIGTERM and SIGINT drain the server, and a second one ends the process at once with the exit code 128 + its
     /// number. SIGHUP and SIGUSR1 open the access log's file anew. SIGUSR2, SIGALRM, SIGIO, SIGPROF and SIGVTALRM are
-    /// ignored. When the server has ended, each of them has its default action.
+    /// ignored. When the server has ended, each of them has its default action, unless they are received
+    /// [until the process ends](Self::signals_until_exit).
     pub fn signals(mut self, signals: bool) -> Self {
         self.signals = signals;
+        self
+    }
+
+    /// Whether signals are received until the process ends, and not only until the server has ended; false by default.
+    ///
+    /// A program that ends with its server wants this: else a SIGTERM that arrives between the two ends would be the
+    /// end of the process, in place of the program's exit code. The first SIGTERM changes nothing then, and a second one
+    /// ends the process at once, as while the server drains. Without [`signals`](Self::signals) this has no effect.
+    pub fn signals_until_exit(mut self, until_exit: bool) -> Self {
+        self.signals_until_exit = until_exit;
         self
     }
 
@@ -286,7 +299,9 @@ impl Server {
         if let Some(access_log) = access_log {
             access_log.close();
         }
-        drop(listening);
+        if let Some(listening) = listening.filter(|_| self.signals_until_exit) {
+            listening.until_exit();
+        }
         ended
     }
 }

@@ -273,6 +273,14 @@ impl Server {
         fs::read_dir(self.proc("fd")).expect("the process lives").count()
     }
 
+    /// The names of its living threads.
+    pub(crate) fn threads(&self) -> Vec<String> {
+        let threads = fs::read_dir(self.proc("task")).expect("the process lives");
+        let names =
+            threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
+        names.map(|name| name.trim().to_owned()).collect()
+    }
+
     /// CPU time of all its living threads, in nanoseconds' resolution.
     pub(crate) fn cpu_time(&self) -> Duration {
         let threads = fs::read_dir(self.proc("task")).expect("the process lives");
