@@ -16,6 +16,9 @@ pub mod doctor;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "_instructions")]
+#[doc(hidden)]
+pub mod instructions;
 pub mod logging;
 
 pub use self::address::{Address, ListenAddr, ToListenAddrs};

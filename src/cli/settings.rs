@@ -154,10 +154,25 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "text")]
     handler_timeout: Option<Deadline>,
 
-    /// Longest wait for a client to take the next piece of an answer, up to 256 KiB [default: 30s]
+    /// Longest time in which a client takes nothing of an answer that waits for it [default: 30s]
     #[arg(long, env = "KIANG_WRITE_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
     #[serde(deserialize_with = "text")]
     write_timeout: Option<Deadline>,
+
+    /// Longest time to listen to a client that still sends after its last answer [default: 30s]
+    #[arg(long, env = "KIANG_LINGER_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
+    #[serde(deserialize_with = "text")]
+    linger_timeout: Option<Deadline>,
+
+    /// Longest wait for one more request on an idle connection while the server drains [default: 250ms]
+    #[arg(long, env = "KIANG_DRAIN_IDLE_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
+    #[serde(deserialize_with = "text")]
+    drain_idle_timeout: Option<Deadline>,
+
+    /// Longest time to listen to a client that was told that there is no place for it [default: 1s]
+    #[arg(long, env = "KIANG_SHED_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
+    #[serde(deserialize_with = "text")]
+    shed_timeout: Option<Deadline>,
 }
 
 const LOGS: &str = "Logs (the one on stderr shows what KIANG_LOG says)";
@@ -215,6 +230,7 @@ impl Settings {
             max_head max_headers max_target max_body max_buffered_body max_chunk_extensions max_trailers max_requests
             max_connections max_connections_per_peer
             head_timeout body_timeout min_body_rate idle_timeout handler_timeout write_timeout
+            linger_timeout drain_idle_timeout shed_timeout
         }
     }
 
@@ -261,6 +277,9 @@ impl Settings {
                 idle: self.idle_timeout.map_or(deadlines.idle, |deadline| deadline.0),
                 handler: self.handler_timeout.map_or(deadlines.handler, |deadline| deadline.0),
                 write: self.write_timeout.map_or(deadlines.write, |deadline| deadline.0),
+                linger: self.linger_timeout.map_or(deadlines.linger, |deadline| deadline.0),
+                drain_idle: self.drain_idle_timeout.map_or(deadlines.drain_idle, |deadline| deadline.0),
+                shed: self.shed_timeout.map_or(deadlines.shed, |deadline| deadline.0),
             },
         };
         config.check()?;
@@ -287,7 +306,7 @@ impl Config {
 }
 
 /// The fields of [`Limits`] and [`Deadlines`], and the settings they come from.
-pub(super) const KEYS: [(&str, &str); 16] = [
+pub(super) const KEYS: [(&str, &str); 19] = [
     ("head_bytes", "max-head"),
     ("headers", "max-headers"),
     ("target_bytes", "max-target"),
@@ -304,6 +323,9 @@ pub(super) const KEYS: [(&str, &str); 16] = [
     ("idle", "idle-timeout"),
     ("handler", "handler-timeout"),
     ("write", "write-timeout"),
+    ("linger", "linger-timeout"),
+    ("drain_idle", "drain-idle-timeout"),
+    ("shed", "shed-timeout"),
 ];
 
 fn key_of(field: &'static str) -> &'static str {

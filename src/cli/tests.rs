@@ -96,8 +96,9 @@ fn every_setting_reaches_its_place_by_flag_and_by_file() {
     let flags = "--bind 127.0.0.1:1 --unix-mode 600 --unix-owner 7:8 --cores 1 --app bench --dataset items.json \
         --drain 1s --takeover=true --balance=true --access-log a.log --access-log-sample 12 --log-format json \
         --max-head 4B --max-headers 3 --max-target 2 --max-body 5kB --max-buffered-body 6 \
-        --max-chunk-extensions 16 --max-trailers 17 --max-requests 12 --max-connections 7 --max-connections-per-peer 13 --head-timeout 8ms --body-timeout 9s \
-        --min-body-rate 14 --idle-timeout 10m --handler-timeout 15s --write-timeout 11h";
+        --max-chunk-extensions 16 --max-trailers 17 --max-requests 12 --max-connections 7 \
+        --max-connections-per-peer 13 --head-timeout 8ms --body-timeout 9s --min-body-rate 14 --idle-timeout 10m \
+        --handler-timeout 15s --write-timeout 11h --linger-timeout 16s --drain-idle-timeout 17ms --shed-timeout 18ms";
     let pairs: Vec<_> = flags
         .trim_start_matches("--")
         .split(" --")
@@ -160,6 +161,9 @@ fn every_setting_reaches_its_place_by_flag_and_by_file() {
             idle: Duration::from_secs(600),
             handler: Duration::from_secs(15),
             write: Duration::from_secs(39_600),
+            linger: Duration::from_secs(16),
+            drain_idle: Duration::from_millis(17),
+            shed: Duration::from_millis(18),
         };
         assert_eq!(deadlines, expected);
     }

@@ -44,7 +44,7 @@ impl BodyForm for Bytes {
         if !body.is_whole() || body.length().is_none_or(|length| length > limit) {
             return None;
         }
-        body.whole().map(Ok)
+        body.take_whole().map(Ok)
     }
 
     async fn read(request: &mut Request) -> Result<Self> {

@@ -53,7 +53,7 @@ impl<T: DeserializeOwned> OptionalFromRequest for Json<T> {
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         match serde_json::to_vec(&self.0) {
-            Ok(text) => Response::of_type(ContentType::JSON, text),
+            Ok(text) => Response::of_type(ContentType::Json, text),
             Err(error) => Error::new("a response cannot be written as JSON").because(error).into_response(),
         }
     }

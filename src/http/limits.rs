@@ -1,4 +1,4 @@
-//! How much of everything one peer may send.
+//! The most that one peer may send.
 
 use crate::error::Error;
 use std::fmt;
@@ -34,6 +34,9 @@ pub struct Limits {
     /// 16,384.
     pub connections_per_peer: usize,
 }
+
+/// The reason for refusing a body that is too long, wherever its length shows.
+pub(crate) const BODY_TOO_LONG: &str = "the body is longer than this server reads";
 
 impl Limits {
     /// The most `head_bytes` may be: a head's parts are kept as 16-bit offsets.

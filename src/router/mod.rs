@@ -3,6 +3,7 @@
 mod app;
 mod arguments;
 mod handler;
+mod normal;
 
 pub use self::app::App;
 pub use self::handler::Handler;

@@ -239,6 +239,18 @@ impl Core {
         self.0.phase.get()
     }
 
+    /// The time at this moment, for what is measured within a turn: a call of the kernel's, where [`now`](Self::now) is
+    /// a load.
+    #[expect(clippy::unused_self, reason = "whose clock it is, a test decides")]
+    pub(crate) fn precise_now(&self) -> Instant {
+        Instant::now()
+    }
+
+    /// How many tasks wait for their turn behind the one that runs.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.tasks.waiting()
+    }
+
     /// Enters a phase and lets every task see it. There is no way back.
     pub(crate) fn enter_phase(&self, phase: Phase) {
         if self.0.phase.get() < phase {

@@ -27,6 +27,7 @@ mod stream;
 mod takeover;
 mod tasks;
 mod timer;
+mod transport;
 mod waiter;
 mod wheel;
 
@@ -47,3 +48,4 @@ pub(crate) use self::socket_file::{Found, Permissions, look};
 pub(crate) use self::stream::Stream;
 pub(crate) use self::takeover::{Offer, Shared, is_offered};
 pub(crate) use self::timer::Timer;
+pub(crate) use self::transport::Transport;

@@ -173,6 +173,11 @@ impl Tasks {
         !self.ready.borrow().is_empty() || !self.foreign_due.borrow().is_empty()
     }
 
+    /// How many tasks wait for their turn.
+    pub(crate) fn waiting(&self) -> usize {
+        self.ready.borrow().len()
+    }
+
     /// Whether any task can go on; if none can, `cx` is woken when one becomes ready.
     pub(crate) fn any_ready_or_wake(&self, cx: &Context<'_>) -> bool {
         if self.any_ready() {

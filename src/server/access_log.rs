@@ -10,10 +10,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::connection::Connection;
 use crate::error::{Error, Result};
-use crate::h1::connection::Rest;
-use crate::h1::refusal::Refusal;
 use crate::http::request::Request;
 use crate::http::request_id::{Kept, RequestId};
 use crate::logging::{CHUNK, Target, Timestamp, Writer, dropped_as_json};
@@ -298,50 +295,14 @@ impl Drop for CoreLog {
 }
 
 impl Entry {
-    fn answer(&mut self, (status, bytes): (StatusCode, usize)) {
+    /// The answer's head is written, and so many bytes of its body.
+    pub(super) fn answer(&mut self, (status, bytes): (StatusCode, usize)) {
         (self.status, self.bytes) = (Some(status), bytes as u64);
     }
-}
 
-/// What a connection tells the log. With the log off there is never an entry.
-impl Connection {
-    /// Notes that an answer's head is written, and the whole body if `rest` is nothing.
-    #[inline]
-    pub(super) fn log_answer(&mut self, rest: &Rest) {
-        let Some(entry) = &mut self.entry else { return };
-        entry.answer(self.http.written());
-        if let Rest::Nothing | Rest::Upgrade(_) = rest {
-            self.end_entry(&Outcome::Answered);
-        }
-    }
-
-    /// Notes that so many bytes of an answer's body were handed over.
-    pub(super) fn log_sent(&mut self, bytes: usize) {
-        if let Some(entry) = &mut self.entry {
-            entry.bytes += bytes as u64;
-        }
-    }
-
-    /// Logs a request that was refused. The answer is written already.
-    pub(super) fn log_refusal(&mut self, refusal: Refusal, request: Option<&Request>) {
-        let Some(log) = &self.worker().access_log else { return };
-        self.entry = match request {
-            Some(request) => log.begin(request),
-            None => log.begin_headless(self.peer),
-        };
-        if let Some(entry) = &mut self.entry {
-            entry.answer(self.http.written());
-            self.end_entry(&Outcome::Refused(refusal.reason));
-        }
-    }
-
-    /// Writes the entry, if there is one.
-    pub(super) fn end_entry(&mut self, outcome: &Outcome) {
-        if let Some(entry) = self.entry.take()
-            && let Some(log) = &self.worker().access_log
-        {
-            log.end(entry, outcome);
-        }
+    /// So many more bytes of the answer's body were handed over.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
     }
 }
 

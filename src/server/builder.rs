@@ -9,9 +9,9 @@ use super::access_log::AccessLog;
 use super::deadlines::Deadlines;
 use super::handle::Handle;
 use super::notify::{self, Notifier, Watchdog};
+use super::serve::{Setup, serve};
 use super::service::Service;
 use super::signals::Listening;
-use super::worker::{Setup, Worker};
 use crate::address::{Address, ToListenAddrs};
 use crate::error::{Error, Result};
 use crate::http::limits::Limits;
@@ -280,7 +280,7 @@ impl Server {
             let service = Box::new(make(core.clone()));
             let listeners =
                 own.into_iter().map(|(socket, common)| Listener::new(core, socket, common)).collect();
-            Worker::start(core, service, listeners, setup.clone());
+            serve(core, service, listeners, setup.clone());
             Ok(())
         })?;
         self.handle.attach(threads.mailboxes());

@@ -26,9 +26,18 @@ pub struct Deadlines {
     /// For a handler, from the call to its response; beyond it, it is dropped and the request answered 503. The time
     /// it waits for the peer's body does not count: that has its own deadlines. Default 60 s.
     pub handler: Duration,
-    /// For the peer to take the next piece (up to 256 KiB) of a response; beyond it, the connection is cut.
-    /// Default 30 s.
+    /// For the peer to take anything of a response that waits to be sent, as its kernel acknowledges it; one that took
+    /// nothing is cut with a reset, at most a quarter of this later. Default 30 s.
     pub write: Duration,
+    /// For a peer that is still sending when its last answer has left, such as one that is refused: so long it is
+    /// listened to, in order that it can read the answer before it learns that nobody reads what it sends (RFC 9112
+    /// section 9.6). One that sends nothing for 2 s is let go before. Default 30 s.
+    pub linger: Duration,
+    /// While the server drains, for one more request on an idle connection, which may be on its way; four times as
+    /// long on one that never had a request. Default 250 ms.
+    pub drain_idle: Duration,
+    /// For a peer to say goodbye that was told that its core has no place: a few round trips. Default 1 s.
+    pub shed: Duration,
 }
 
 impl Deadlines {
@@ -38,8 +47,17 @@ impl Deadlines {
     /// The first field with a value that is not possible.
     pub fn check(&self) -> Result<(), InvalidSetting> {
         // Without `..`: a new field is looked at here.
-        let Self { head, body, min_body_rate: _, idle, handler, write } = *self;
-        let all = [("head", head), ("body", body), ("idle", idle), ("handler", handler), ("write", write)];
+        let Self { head, body, min_body_rate: _, idle, handler, write, linger, drain_idle, shed } = *self;
+        let all = [
+            ("head", head),
+            ("body", body),
+            ("idle", idle),
+            ("handler", handler),
+            ("write", write),
+            ("linger", linger),
+            ("drain_idle", drain_idle),
+            ("shed", shed),
+        ];
         match all.into_iter().find(|(_, deadline)| deadline.is_zero()) {
             Some((field, _)) => Err(InvalidSetting::new(field, "is zero, so nobody could meet it")),
             None => Ok(()),
@@ -56,6 +74,9 @@ impl Default for Deadlines {
             idle: Duration::from_secs(75),
             handler: Duration::from_secs(60),
             write: Duration::from_secs(30),
+            linger: Duration::from_secs(30),
+            drain_idle: Duration::from_millis(250),
+            shed: Duration::from_secs(1),
         }
     }
 }

@@ -17,6 +17,7 @@
 #![allow(unsafe_code, reason = "the one room that talks to the kernel through shared memory; see above")]
 
 mod accept;
+mod acknowledged;
 mod buffers;
 mod files;
 mod inherited;
@@ -40,6 +41,7 @@ use self::socket::Socket;
 use super::tasks::Tasks;
 
 pub(super) use self::accept::AcceptorId;
+pub(super) use self::acknowledged::{acknowledged, unacknowledged};
 pub(super) use self::files::{FileId, Finished, JobId, SyncKind, Work, Write};
 pub(super) use self::inherited::duplicate;
 pub(super) use self::parking::Parking;

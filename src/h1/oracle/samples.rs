@@ -1,6 +1,6 @@
 //! Requests made up from the grammar (RFC 9112), and ways to spoil them, for the property tests.
 
-use crate::h1::reference::{Field, Message};
+use crate::h1::oracle::reference::{Field, Message};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -61,7 +61,7 @@ impl Sample {
         out
     }
 
-    /// What must be read of it.
+    /// The message that a reader must find in this request.
     pub(super) fn message(&self) -> Message {
         let (content, trailers) = match &self.body {
             Body::None => (Vec::new(), Vec::new()),

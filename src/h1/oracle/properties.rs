@@ -1,11 +1,12 @@
-//! What holds for every request, tried on made-up ones: the same ones at each run, until
-//! `KIANG_PROPTEST_CASES` asks for more of them.
+//! Properties that hold for every request, tried on made-up ones. Each run tries the same requests, until
+//! `KIANG_PROPTEST_CASES` asks for more.
 
 use crate::fuzzing::{agree, cut_alike};
-use crate::h1::reference::{self, Verdict};
-use crate::h1::replay::{chunked, decode, replay};
-use crate::h1::samples::{Mutation, Sample, mutations, samples};
+use crate::h1::oracle::reference::{self, Verdict};
+use crate::h1::oracle::replay::{chunked, decode, replay, replay_behind};
+use crate::h1::oracle::samples::{Mutation, Sample, mutations, samples};
 use crate::http::limits::Limits;
+use crate::http::request::Head;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -112,6 +113,26 @@ proptest! {
         cuts in vec(any::<Index>(), 0..8),
     ) {
         cut_alike(cut(&text.0, &cuts), &text.0);
+    }
+
+    #[test]
+    fn a_request_that_is_repeated_is_read_as_the_reference_reads_it(
+        sample in samples(),
+        other in samples(),
+        times in 2..4_usize,
+    ) {
+        let written = [sample.written().repeat(times), other.written(), sample.written()].concat();
+        agree(&written);
+    }
+
+    #[test]
+    fn what_was_read_before_changes_nothing(texts in vec(spoiled(), 1..4), order in vec(any::<Index>(), 2..8)) {
+        let (limits, mut head) = (Limits::default(), Head::default());
+        for text in order.iter().map(|at| &at.get(&texts).0) {
+            let expected = replay([&text[..]], &limits);
+            prop_assert_eq!(replay_behind(&mut head, [&text[..]], &limits), expected.clone());
+            prop_assert_eq!(replay_behind(&mut head, [&text[..]], &limits), expected);
+        }
     }
 
     #[test]

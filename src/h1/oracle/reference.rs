@@ -6,7 +6,7 @@
 
 use std::net::Ipv6Addr;
 
-/// What there is to say of the bytes a request should begin.
+/// The judgement of the bytes that a request should begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Accepted(Message),
@@ -22,12 +22,12 @@ pub(crate) enum Verdict {
 pub(crate) struct Message {
     pub(crate) method: Vec<u8>,
     pub(crate) target: Vec<u8>,
-    /// Of the version; all that is later than 1.1 is read as 1.1 (RFC 9110 section 2.5).
+    /// The minor number of the version; a later one than 1.1 is read as 1.1 (RFC 9110 section 2.5).
     pub(crate) minor: u8,
     pub(crate) fields: Vec<Field>,
     pub(crate) content: Vec<u8>,
     pub(crate) trailers: Vec<Field>,
-    /// How many bytes it took, with the empty lines before it.
+    /// The bytes that the request took, with the empty lines before the request.
     pub(crate) length: usize,
     /// Whether another request may follow (RFC 9112 section 9.3).
     pub(crate) keep_alive: bool,
@@ -104,7 +104,7 @@ pub(crate) fn stream(mut input: &[u8]) -> (Vec<Message>, Option<Verdict>) {
 }
 
 /// Where the content ends (RFC 9112 section 6.3).
-enum Framing {
+enum ContentEnd {
     Length(u64),
     Chunked,
 }
@@ -129,7 +129,7 @@ impl<'a> Reader<'a> {
         if !target_is_valid(method, target) {
             self.faults.push(400);
         }
-        // This server is no proxy, and to show a request to whoever has it sent is to show its credentials (RFC 9110
+        // This server is no proxy, and a TRACE shows the request's credentials to a page that had it sent (RFC 9110
         // sections 9.3.6 and 9.3.8).
         if method == b"CONNECT" || method == b"TRACE" {
             self.faults.push(501);
@@ -142,8 +142,8 @@ impl<'a> Reader<'a> {
             return None;
         }
         let (content, trailers) = match framing {
-            Framing::Length(length) => (self.take(length)?, Vec::new()),
-            Framing::Chunked => self.chunked()?,
+            ContentEnd::Length(length) => (self.take(length)?, Vec::new()),
+            ContentEnd::Chunked => self.chunked()?,
         };
         let keep_alive = keep_alive(minor, &fields);
         let (method, target, length) = (method.to_vec(), target.to_vec(), self.at);
@@ -176,6 +176,10 @@ impl<'a> Reader<'a> {
         if let [method, target, _] = parts[..] {
             if !is_token(method) {
                 self.faults.push(400);
+            }
+            // RFC 9110 section 9.1: a server that does not implement a method answers 501, and none is that long.
+            if method.len() > 32 {
+                self.faults.push(501);
             }
             return (method, target, minor.unwrap_or(1));
         }
@@ -216,17 +220,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn framing(&mut self, minor: u8, fields: &[Field]) -> Framing {
+    fn framing(&mut self, minor: u8, fields: &[Field]) -> ContentEnd {
         let codings = values(fields, "transfer-encoding");
         match (&codings[..], &values(fields, "content-length")[..]) {
-            ([], []) => return Framing::Length(0),
+            ([], []) => return ContentEnd::Length(0),
             ([], [length]) => {
                 if let Some(length) = decimal(length) {
-                    return Framing::Length(length);
+                    return ContentEnd::Length(length);
                 }
                 self.faults.push(400);
             }
-            ([coding], []) if minor == 1 && is_chunked(coding) => return Framing::Chunked,
+            ([coding], []) if minor == 1 && is_chunked(coding) => return ContentEnd::Chunked,
             ([coding], []) if minor == 1 => {
                 // A list of codings that ends in chunked could be read by somebody; anything else by nobody.
                 let members: Vec<&[u8]> = coding.split(|byte| *byte == b',').map(without_ows).collect();
@@ -238,7 +242,7 @@ impl<'a> Reader<'a> {
             }
             _ => self.faults.push(400),
         }
-        Framing::Length(0)
+        ContentEnd::Length(0)
     }
 
     /// RFC 9110 section 10.1.1: nothing is defined but `100-continue`.
@@ -353,8 +357,8 @@ fn is_authority(text: &[u8]) -> bool {
         }
 }
 
-/// `host = IP-literal / IPv4address / reg-name` (RFC 3986 section 3.2.2); an IPv4 address is a reg-name too. Of an
-/// IP that is later than 6 (`IPvFuture`) nobody has heard.
+/// `host = IP-literal / IPv4address / reg-name` (RFC 3986 section 3.2.2); an IPv4 address is a reg-name too. No version
+/// of IP later than 6 (`IPvFuture`) is known.
 fn is_host(host: &[u8]) -> bool {
     if let [b'[', address @ .., b']'] = host {
         return str::from_utf8(address).is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok());

@@ -3,10 +3,10 @@
 
 use crate::bytes::Bytes;
 use crate::error::Result;
-use crate::h1::connection::{Connection, Incoming, Rest};
+use crate::h1::connection::{Connection, Incoming, Rest, ServerSide};
 use crate::h1::decode::{Decoder, Piece};
-use crate::h1::encode::{BodyEncoder, Framing as Sent, Preamble};
-use crate::h1::framing::Framing;
+use crate::h1::encode::{BodyEncoder, Preamble, ResponseFraming};
+use crate::h1::framing::RequestFraming;
 use crate::h1::refusal::Refusal;
 use crate::http::body::Body;
 use crate::http::headers::{Headers, ResponseHeaders};
@@ -34,11 +34,11 @@ pub(crate) struct Seen {
 /// How a connection stands when all bytes have gone in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It waits for more, in the middle of a request or before the next one.
+    /// The connection waits for more, in the middle of a request or before the next one.
     Waits,
-    /// It answered the last request that may come.
+    /// The connection has answered the last request that may come.
     Closed,
-    /// It refused what came, with this status.
+    /// The connection has refused the request, with this status.
     Refused(u16),
 }
 
@@ -47,8 +47,8 @@ pub(crate) enum End {
 pub(crate) struct Transcript {
     pub(crate) requests: Vec<Seen>,
     pub(crate) end: End,
-    /// What answers the requests. Interim responses, and which of several faults a refusal names, depend on what has
-    /// arrived when.
+    /// The final responses. Interim ones, and which of several faults a refusal names, depend on the pieces in which
+    /// the bytes arrive.
     pub(crate) written: Vec<u8>,
     /// How many bytes had gone in when each request was whole. Where every piece is one byte, this is where it ends.
     pub(crate) whole_at: Vec<usize>,
@@ -56,7 +56,17 @@ pub(crate) struct Transcript {
 
 /// Feeds a new connection these pieces, reads what comes out, and answers each request with its own content.
 pub(crate) fn replay<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits) -> Transcript {
+    replay_behind(&mut Head::default(), pieces, limits)
+}
+
+/// The same, where `head` is the place in which the heads of other connections lay before.
+pub(crate) fn replay_behind<'a>(
+    head: &mut Head,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    limits: &Limits,
+) -> Transcript {
     let mut replay = Replay {
+        head,
         connection: Connection::new(),
         limits,
         current: None,
@@ -87,6 +97,7 @@ pub(crate) fn replay<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Li
 }
 
 struct Replay<'a> {
+    head: &'a mut Head,
     connection: Connection,
     limits: &'a Limits,
     /// The request whose content is arriving.
@@ -129,9 +140,8 @@ impl Replay<'_> {
 
     /// Takes the next head; false if it is not all there.
     fn begin(&mut self) -> Result<bool, Refusal> {
-        let mut head = Head::default();
-        let Some(incoming) = self.connection.next_request(self.limits, &mut head)? else { return Ok(false) };
-        let mut seen = seen(&head);
+        let Some(incoming) = self.connection.next_request(self.limits, self.head)? else { return Ok(false) };
+        let mut seen = seen(self.head);
         if let Incoming::Whole(bytes) = incoming {
             seen.content = bytes.to_vec();
         }
@@ -149,7 +159,8 @@ impl Replay<'_> {
         };
         let mut response = Response::new(StatusCode::OK).body(body);
         let out = &mut self.transcript.written;
-        match self.connection.respond(&mut response, true, false, &self.preamble, out) {
+        let server = ServerSide { keep_alive: true, reads_on: false };
+        match self.connection.respond(&mut response, server, &self.preamble, out) {
             Ok(Rest::Nothing) => {}
             Ok(Rest::Bytes(bytes)) => out.extend_from_slice(&bytes),
             Ok(Rest::Stream(body, encoder)) => write(body, encoder, out),
@@ -165,7 +176,7 @@ impl Replay<'_> {
     }
 }
 
-/// What the head says, copied out of it.
+/// The head's parts, copied out of it.
 fn seen(head: &Head) -> Seen {
     let target = head.target.start as usize..head.target.end as usize;
     Seen {
@@ -211,7 +222,7 @@ impl Stream for Pieces {
 /// These pieces, chunked as a response's body is.
 pub(crate) fn chunked<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut encoder = BodyEncoder::new(Sent::Chunked, false);
+    let mut encoder = BodyEncoder::new(ResponseFraming::Chunked, false);
     for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
         encode(&mut encoder, piece, &mut out);
     }
@@ -219,7 +230,7 @@ pub(crate) fn chunked<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8>
     out
 }
 
-/// What became of a chunked body.
+/// A chunked body, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Decoded {
     pub(crate) content: Vec<u8>,
@@ -230,7 +241,7 @@ pub(crate) struct Decoded {
 /// Decodes a chunked body that arrives in these pieces.
 pub(crate) fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits) -> Decoded {
     let mut decoded = Decoded { content: Vec::new(), end: None };
-    let mut decoder = Decoder::new(Framing::Chunked, limits).expect("it announces no length");
+    let mut decoder = Decoder::new(RequestFraming::Chunked, limits).expect("it announces no length");
     let mut arrived = 0;
     for piece in pieces {
         arrived += piece.len();
