@@ -8,6 +8,7 @@ use std::os::unix::net::UnixListener;
 
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::process::Signal;
+use socket2::SockRef;
 use support::{Client, Finished, Launch, PATIENCE, Server};
 
 const PLAINTEXT: &str = "GET /plaintext HTTP/1.1\r\nHost: kiang.test\r\n\r\n";
@@ -53,6 +54,16 @@ fn a_passed_socket_is_served_if_asked_for_or_if_nothing_is() {
     // A user who names another address means that one.
     let server = Launch::serve(&[]).passing(&[socket.number()], "http").start();
     assert_ne!(server.addr(), addr);
+}
+
+#[test]
+fn connections_of_a_passed_socket_have_the_options_of_any_other() {
+    let (socket, _) = listen();
+    let _server = Launch::new(&["serve"]).passing(&[socket.number()], "http").start();
+    // The options are the socket's, whoever has it open.
+    let socket = SockRef::from(&socket.0);
+    assert!(socket.tcp_nodelay().expect("a TCP socket"));
+    assert_eq!(socket.tcp_notsent_lowat().expect("a TCP socket"), 256 << 10);
 }
 
 #[test]

@@ -51,12 +51,17 @@ fn bind_with(address: SocketAddr, beside: bool) -> io::Result<Socket> {
         // [::] and 0.0.0.0 are two addresses, and can both be bound.
         socket.set_only_v6(true)?;
     }
-    // Accepted sockets inherit it: a response leaves when it is written, not when the one before was confirmed.
-    socket.set_tcp_nodelay(true)?;
-    // Inherited too: what a slow reader is owed waits here, where it is counted, and not in the kernel's memory.
-    socket.set_tcp_notsent_lowat(MOST_UNSENT)?;
+    set_inherited(&socket)?;
     socket.bind(&SockAddr::from(address))?;
     Ok(socket)
+}
+
+/// Sets what the connections that a TCP socket accepts inherit from it.
+pub(super) fn set_inherited(socket: &Socket) -> io::Result<()> {
+    // A response leaves when it is written, not when the one before was confirmed.
+    socket.set_tcp_nodelay(true)?;
+    // What a slow reader is owed waits here, where it is counted, and not in the kernel's memory.
+    socket.set_tcp_notsent_lowat(MOST_UNSENT)
 }
 
 /// Begins to listen.

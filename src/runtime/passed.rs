@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+use super::listener::set_inherited;
 use super::ring::duplicate;
 use crate::address::{Address, ListenAddr, Written};
 use crate::error::{Error, Result};
@@ -62,8 +63,7 @@ fn take(number: RawFd, name: &str) -> Result<(Address, Socket)> {
     let address = socket.local_addr().map_err(unusable)?;
     let address = match address.as_socket() {
         Some(address) => {
-            // As in `listener::bind`.
-            socket.set_tcp_nodelay(true).map_err(unusable)?;
+            set_inherited(&socket).map_err(unusable)?;
             Address::Tcp(address)
         }
         None => Address::Unix(path_of(&socket)),
