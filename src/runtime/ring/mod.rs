@@ -20,8 +20,10 @@ mod accept;
 mod acknowledged;
 mod buffers;
 mod files;
+mod inherited;
 mod kernel;
 mod parking;
+mod peer;
 mod socket;
 
 use io_uring::{cqueue, opcode, squeue, types};
@@ -41,7 +43,9 @@ use super::tasks::Tasks;
 pub(super) use self::accept::AcceptorId;
 pub(super) use self::acknowledged::{acknowledged, unacknowledged};
 pub(super) use self::files::{FileId, Finished, JobId, SyncKind, Work, Write};
+pub(super) use self::inherited::duplicate;
 pub(super) use self::parking::Parking;
+pub(super) use self::peer::peer;
 pub(crate) use self::socket::Payload;
 pub(super) use self::socket::SocketId;
 
