@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+mod address;
 mod budget;
 mod bytes;
 mod error;
@@ -21,6 +22,7 @@ pub mod fuzzing;
 pub mod instructions;
 pub mod logging;
 
+pub use self::address::{Address, ListenAddr, ToListenAddrs};
 pub use self::bytes::Bytes;
 pub use self::error::{Error, Result};
 pub use self::extract::{FromRequest, FromRequestParts, Json, Path, Peer, Query};

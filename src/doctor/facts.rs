@@ -3,11 +3,11 @@
 use super::port::{self, Port};
 use super::{Finding, checks};
 use crate::Memory;
+use crate::address::ListenAddr;
 use crate::runtime::{Cgroups, CpuQuota, MemoryLimit, probe};
 use rustix::process::{Resource, Rlimit, getrlimit};
 use rustix::thread::sched_getaffinity;
 use std::fs;
-use std::net::SocketAddr;
 
 /// The values of one machine.
 pub(super) struct Facts {
@@ -29,11 +29,11 @@ pub(super) struct Facts {
     pub(super) memory: Option<MemoryLimit>,
     /// The memory of all requests together by default, in bytes.
     pub(super) for_requests: u64,
-    pub(super) ports: Vec<(SocketAddr, Port)>,
+    pub(super) ports: Vec<(String, Port)>,
 }
 
 impl Facts {
-    pub(super) fn gather(addrs: &[SocketAddr]) -> Self {
+    pub(super) fn gather(addrs: &[ListenAddr]) -> Self {
         let cgroups = Cgroups::of_this_process();
         Self {
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
@@ -47,7 +47,7 @@ impl Facts {
             quota: cgroups.cpu_quota(),
             memory: cgroups.memory_limit(),
             for_requests: Memory::derived(),
-            ports: addrs.iter().map(|addr| (*addr, port::look(*addr))).collect(),
+            ports: addrs.iter().flat_map(port::look).collect(),
         }
     }
 
@@ -63,7 +63,7 @@ impl Facts {
             checks::cpu_quota(self.quota.as_ref(), self.cpus),
             checks::memory_limit(self.memory.as_ref(), self.for_requests),
         ];
-        findings.extend(self.ports.iter().map(|(addr, port)| checks::port(*addr, port)));
+        findings.extend(self.ports.iter().map(|(addr, port)| checks::port(addr, port)));
         findings
     }
 }

@@ -174,11 +174,7 @@ impl Core {
     /// What this core has done.
     pub fn counts(&self) -> Counts {
         let budget = &self.0.budget;
-        Counts {
-            memory: budget.used() as u64,
-            refused_for_memory: budget.refused(),
-            ..self.0.counts.get()
-        }
+        Counts { memory: budget.used() as u64, refused_for_memory: budget.refused(), ..self.0.counts.get() }
     }
 
     /// Asks every core the same question, this one included, and gathers the answers in the order of the cores.

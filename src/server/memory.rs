@@ -64,7 +64,9 @@ impl Memory {
             Self::Unlimited => return Ok(None),
             Self::Derived => (Self::derived() / among).max(LEAST_DERIVED),
             Self::AtMost(bytes) if bytes / among < LEAST => {
-                let reason = format!("is {bytes} bytes for {cores} cores: each must have {LEAST} at least (`max-memory`)");
+                let reason = format!(
+                    "is {bytes} bytes for {cores} cores: each must have {LEAST} at least (`max-memory`)"
+                );
                 return Err(InvalidSetting::new("memory", reason));
             }
             Self::AtMost(bytes) => bytes / among,
@@ -115,7 +117,12 @@ impl<T: Transport> Connection<T> {
     /// written in its place, from `before` on in the buffer, and the connection ends with it.
     ///
     /// The handler has done its work, so this answer does not ask for another try.
-    pub(super) fn count_rest(&mut self, rest: &mut Rest, before: usize, write: impl FnOnce(&mut Self, &mut Response)) {
+    pub(super) fn count_rest(
+        &mut self,
+        rest: &mut Rest,
+        before: usize,
+        write: impl FnOnce(&mut Self, &mut Response),
+    ) {
         let Rest::Bytes(bytes) = rest else { return };
         debug_assert!(bytes.len() > COPIED_BODY);
         if bytes.try_count(self.worker.core.budget()).is_err() {
@@ -135,7 +142,10 @@ mod tests {
         assert_eq!(Memory::AtMost(64 << 20).of_each(4), Ok(Some(16 << 20)));
         assert_eq!(Memory::Unlimited.of_each(4), Ok(None));
         let refused = Memory::AtMost(100 << 10).of_each(2).expect_err("50 KiB for each").to_string();
-        assert_eq!(refused, "`memory` is 102400 bytes for 2 cores: each must have 65536 at least (`max-memory`)");
+        assert_eq!(
+            refused,
+            "`memory` is 102400 bytes for 2 cores: each must have 65536 at least (`max-memory`)"
+        );
         let derived = Memory::Derived.of_each(1).expect("possible").expect("a limit");
         assert_eq!(derived as u64, Memory::derived());
         assert_eq!(Memory::Derived.of_each(usize::MAX), Ok(Some(4 << 20)));

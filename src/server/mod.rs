@@ -14,6 +14,7 @@ mod handle;
 mod input;
 mod linger;
 mod memory;
+mod notify;
 mod patience;
 mod rate;
 mod record;

@@ -20,8 +20,10 @@ mod accept;
 mod acknowledged;
 mod buffers;
 mod files;
+mod inherited;
 mod kernel;
 mod parking;
+mod peer;
 mod socket;
 
 use io_uring::{cqueue, opcode, squeue, types};
@@ -42,7 +44,9 @@ use crate::budget::Budget;
 pub(super) use self::accept::AcceptorId;
 pub(super) use self::acknowledged::{acknowledged, unacknowledged};
 pub(super) use self::files::{FileId, Finished, JobId, SyncKind, Work, Write};
+pub(super) use self::inherited::duplicate;
 pub(super) use self::parking::Parking;
+pub(super) use self::peer::peer;
 pub(crate) use self::socket::Payload;
 pub(super) use self::socket::SocketId;
 
@@ -182,14 +186,7 @@ impl Ring {
     /// # Errors
     /// Only such as no repetition would mend.
     pub(super) fn turn(&mut self, wait: bool, tasks: &Tasks) -> io::Result<()> {
-        let starved = !self.starved.is_empty();
-        if starved {
-            self.buffers.want_more();
-        }
         self.buffers.give_back();
-        if starved {
-            self.revive_starved();
-        }
         let settling_is_awaited = std::mem::take(&mut self.settling_is_awaited);
         self.enter(wait && !settling_is_awaited)?;
         // Asked before what has completed causes new entries.
@@ -199,6 +196,10 @@ impl Ring {
             self.settle_sends(tasks);
         } else {
             self.settling_is_awaited |= settling_is_awaited;
+        }
+        if !self.starved.is_empty() {
+            self.buffers.want_more();
+            self.revive_starved();
         }
         Ok(())
     }

@@ -9,15 +9,15 @@ use std::task::{Context, Poll};
 use super::super::tasks::Tasks;
 use super::super::waiter::Waiter;
 use super::{Op, Ring, buffers};
-use crate::budget::{Budget, Share};
+use crate::budget::Share;
 use crate::bytes::Bytes;
 
 /// Which socket of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SocketId(pub(super) u32);
 
-/// How much may have arrived on one connection and not been read. At this much its receive is cancelled, so
-/// that the peer's TCP window closes; it is armed again at half.
+/// How much may have arrived on one connection and not been read. At this much its receive is cancelled, so that the
+/// peer's TCP window closes. The receive is armed again at half; while many buffers are lent, when all was read.
 const MOST_HELD: usize = 64 << 10;
 /// The same where memory is short.
 const MOST_HELD_IF_SHORT: usize = 8 << 10;
@@ -154,10 +154,21 @@ impl Ring {
                 _ => None,
             };
         };
-        if socket.receive == Receive::Paused && socket.inbox.held <= most_held(&self.budget) / 2 {
+        let (receive, held) = (socket.receive, socket.inbox.held);
+        if receive == Receive::Paused && held <= self.held_to_go_on() {
             self.arm_receive(id);
         }
         Some(Ok(bytes))
+    }
+
+    /// How much may be held now.
+    fn most_held(&self) -> usize {
+        if self.budget.is_short() { MOST_HELD_IF_SHORT } else { MOST_HELD }
+    }
+
+    /// How much may be held for a receive to be armed again.
+    fn held_to_go_on(&self) -> usize {
+        if self.buffers.are_scarce() { 0 } else { self.most_held() / 2 }
     }
 
     /// Ready when the connection is broken, so that an answer would reach nobody.
@@ -238,14 +249,17 @@ impl Ring {
         }
     }
 
-    /// Arms what ended for want of buffers, now that there are some; but not what holds too much already.
+    /// Arms what ended for want of buffers, if nothing was received that is still to be read: a peer that sends more than
+    /// the others goes on when its connection has read it, and takes no buffer from those that have none.
+    ///
+    /// This comes before the tasks push what they arm, so it is first in the kernel as well.
     pub(super) fn revive_starved(&mut self) {
         for id in std::mem::take(&mut self.starved) {
             let Some(socket) = self.sockets.get_mut(id.0 as usize) else { continue };
             if socket.receive != Receive::Starved || socket.abandoned {
                 continue;
             }
-            if socket.inbox.held >= most_held(&self.budget) {
+            if socket.inbox.held > 0 {
                 socket.receive = Receive::Paused;
             } else {
                 self.arm_receive(id);
@@ -255,8 +269,7 @@ impl Ring {
 
     pub(super) fn received(&mut self, id: SocketId, done: &cqueue::Entry, last: bool, tasks: &Tasks) {
         let buffer = cqueue::buffer_select(done.flags());
-        let bytes =
-            buffer.map(|buffer| {
+        let bytes = buffer.map(|buffer| {
             self.buffers.take(buffer, usize::try_from(done.result()).unwrap_or(0), &self.budget)
         });
         let socket = self.socket(id);
@@ -278,16 +291,17 @@ impl Ring {
         if socket.abandoned {
             return self.close_if_idle(id);
         }
-        let most_held = most_held(&self.budget);
         let socket = self.socket(id);
         let wake = socket.waits_to_receive || matches!(socket.receive, Receive::Ended(1..));
-        match socket.receive {
-            Receive::Armed if socket.inbox.held >= most_held => {
+        let (receive, held) = (socket.receive, socket.inbox.held);
+        match receive {
+            Receive::Armed if held >= MOST_HELD_IF_SHORT && held >= self.most_held() => {
+                let socket = self.socket(id);
                 socket.receive = Receive::Pausing;
                 let cancel = opcode::AsyncCancel::new(Op::Receive.data(id.0)).build();
                 self.push_for(id, cancel, Op::Cancel);
             }
-            Receive::Paused if socket.inbox.held <= most_held / 2 => self.arm_receive(id),
+            Receive::Paused if held <= self.held_to_go_on() => self.arm_receive(id),
             Receive::Starved => self.starved.push(id),
             _ => {}
         }
@@ -434,11 +448,6 @@ impl Ring {
     fn socket(&mut self, id: SocketId) -> &mut Socket {
         &mut self.sockets[id.0 as usize]
     }
-}
-
-/// How much may be held now.
-fn most_held(budget: &Budget) -> usize {
-    if budget.is_short() { MOST_HELD_IF_SHORT } else { MOST_HELD }
 }
 
 impl Payload {
