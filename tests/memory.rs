@@ -91,12 +91,11 @@ fn all_at_once(server: &Server, clients: usize, length: usize) -> (usize, usize)
 #[test]
 fn sixty_bodies_of_2_mb_do_not_kill_a_container_of_64_mib_and_their_memory_goes_back() {
     let group = Group::new(64 * MIB);
-    let launch = match &group {
-        Some(group) => Launch::serve(&["--cores", "1"]).wrapped_in(&group.wrapper()),
-        None => {
-            skip("only root can make a control group with a limit of memory; the limit is a flag instead");
-            Launch::serve(&["--cores", "1", "--max-memory", "32MiB"])
-        }
+    let launch = if let Some(group) = &group {
+        Launch::serve(&["--cores", "1"]).wrapped_in(&group.wrapper())
+    } else {
+        skip("only root can make a control group with a limit of memory; the limit is a flag instead");
+        Launch::serve(&["--cores", "1", "--max-memory", "32MiB"])
     };
     let server = launch.start();
     assert!(server.stdout().contains("unsent answers: 32768 KiB a core"), "{}", server.stdout());
