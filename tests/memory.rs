@@ -9,7 +9,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use kiang::{App, Core, Json, Memory};
+use kiang::{App, Core, Cores, Json, Memory};
 use socket2::SockRef;
 use support::{Client, Embedded, Launch, PATIENCE, Server, raise_open_files, skip, until};
 
@@ -220,8 +220,10 @@ fn asks(server: &Embedded, target: &str) -> Client {
 #[test]
 fn answers_that_nobody_takes_have_their_share_and_no_more() {
     const SLOW: usize = 40;
-    let server =
-        Embedded::start_with(|server| server.memory(Memory::AtMost(32 * MIB)), |core| big_answers(&core));
+    let server = Embedded::start_with(
+        |server| server.cores(Cores::count(1)).memory(Memory::AtMost(32 * MIB)),
+        |core| big_answers(&core),
+    );
     let mut slow: Vec<_> = (0..SLOW).map(|_| asks(&server, "/own")).collect();
     until(PATIENCE, "there is no room for most", || memory(&server).1 > 0);
     for client in &mut slow {

@@ -129,8 +129,8 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "text")]
     max_connections_per_peer: Option<Count>,
 
-    /// Most memory of all requests and unsent answers together, an equal share for each core; beyond it 503
-    /// [default: auto, half of the control group's limit or the machine's memory]
+    /// Most memory of all requests and unsent answers together, an equal share for each core; beyond it 503. `auto` is
+    /// half of the control group's limit or of the machine's memory [default: auto]
     #[arg(long, env = "KIANG_MAX_MEMORY", value_name = "SIZE", help_heading = LIMITS)]
     #[serde(deserialize_with = "text")]
     max_memory: Option<MemorySize>,

@@ -116,11 +116,11 @@ impl Body {
         if self.length().is_some_and(|length| length > limit as u64) {
             return Err(too_long());
         }
-        let budget = match &self.0 {
-            Content::Arriving(channel) => channel.budget.clone(),
-            _ => Budget::unlimited(),
+        let share = match &self.0 {
+            Content::Arriving(channel) => Some(channel.budget.share()),
+            _ => None,
         };
-        let mut all = Collected { bytes: Vec::new(), share: budget.share() };
+        let mut all = Collected { bytes: Vec::new(), share };
         // At most `limit`, which is a `usize`.
         all.grow_to(self.length().unwrap_or(0) as usize)?;
         while let Some(piece) = self.next().await {
@@ -130,7 +130,10 @@ impl Body {
             }
             all.push(&piece, limit)?;
         }
-        Ok(Bytes::counted(all.bytes, all.share))
+        Ok(match all.share {
+            Some(share) => Bytes::counted(all.bytes, share),
+            None => all.bytes.into(),
+        })
     }
 
     /// How many bytes are still to be read, if that is known.
@@ -192,16 +195,18 @@ impl Body {
     }
 }
 
-/// A body that is being collected, and its part of the budget.
+/// A body that is being collected, and its part of the budget if a request brought it.
 struct Collected {
     bytes: Vec<u8>,
-    share: Share,
+    share: Option<Share>,
 }
 
 impl Collected {
     /// Makes room for so many bytes in all.
     fn grow_to(&mut self, capacity: usize) -> Result<()> {
-        self.share.try_grow_to(capacity).map_err(|_| Error::no_room())?;
+        if let Some(share) = &mut self.share {
+            share.try_grow_to(capacity).map_err(|_| Error::no_room())?;
+        }
         let more = capacity.saturating_sub(self.bytes.len());
         // The system may have less than the budget allows.
         self.bytes.try_reserve_exact(more).map_err(|_| Error::no_room())
@@ -369,10 +374,41 @@ impl Drop for Sender {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::pin::pin;
     use std::task::Waker;
+
+    /// The last one first.
+    struct Pieces(Vec<Bytes>);
+
+    impl Stream for Pieces {
+        type Item = Result<Bytes>;
+
+        fn poll_next(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+            Poll::Ready(self.0.pop().map(Ok))
+        }
+    }
 
     fn poll(body: &mut Body) -> Poll<Option<Result<Bytes>>> {
         body.poll_next(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_collected_body_counts_if_a_request_brought_it() {
+        let budget = Budget::unlimited();
+        let collect = |body: Body| match pin!(body.bytes(10)).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(bytes) => bytes.expect("short enough"),
+            Poll::Pending => panic!("it is there"),
+        };
+        let (sender, body) = Body::arriving(Some(3), &budget);
+        sender.send(Bytes::from("abc"));
+        sender.end(Ok(()));
+        let arrived = collect(body);
+        assert_eq!((&arrived[..], budget.used()), (&b"abc"[..], 3));
+        drop(arrived);
+        let mut made = collect(Body::stream(Pieces(vec![Bytes::from("de"), Bytes::from("abc")])));
+        assert_eq!((&made[..], budget.used()), (&b"abcde"[..], 0));
+        made.count(&budget);
+        assert!(budget.used() >= 5, "it is an answer's to count");
     }
 
     #[test]
