@@ -53,6 +53,15 @@ impl Drop for Group {
     }
 }
 
+/// Says that something is done, also if it panics: whoever waits for that would hide the failure.
+struct EndsWith<'a>(&'a AtomicBool);
+
+impl Drop for EndsWith<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// An integer, and so many bytes long: the bench application collects it and answers 200.
 fn number(length: usize) -> Vec<u8> {
     let mut body = vec![b' '; length];
@@ -66,6 +75,8 @@ fn all_at_once(server: &Server, clients: usize, length: usize) -> (usize, usize)
     let (body, halfway) = (number(length), Barrier::new(clients));
     let one = || {
         let mut client = server.connect();
+        // On a loaded machine 120 MiB take their time.
+        client.patience(3 * PATIENCE);
         let head =
             format!("POST /baseline11?a=1 HTTP/1.1\r\nHost: kiang.test\r\nContent-Length: {length}\r\n\r\n");
         client.send(head).send(&body[..length / 2]);
@@ -112,8 +123,10 @@ fn sixty_bodies_of_2_mb_do_not_kill_a_container_of_64_mib_and_their_memory_goes_
             }
             peak
         });
-        let (good, refused) = all_at_once(&server, 60, 2 << 20);
-        done.store(true, Ordering::Relaxed);
+        let (good, refused) = {
+            let _ends = EndsWith(&done);
+            all_at_once(&server, 60, 2 << 20)
+        };
         (good, refused, others.join().expect("others are served"))
     });
     let after = server.rss();
