@@ -15,6 +15,8 @@ pub mod doctor;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod logging;
+#[cfg(test)]
+mod simulation;
 
 pub use self::bytes::Bytes;
 pub use self::error::{Error, Result};

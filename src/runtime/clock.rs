@@ -16,7 +16,7 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn new() -> Self {
-        let now = Instant::now();
+        let now = read().0;
         let clock = Self {
             start: now,
             now: Cell::new(now),
@@ -30,10 +30,10 @@ impl Clock {
 
     /// Reads the time.
     pub(crate) fn refresh(&self) {
-        let now = Instant::now();
+        let (now, wall) = read();
         self.now.set(now);
         if now >= self.date_until.get() {
-            self.refresh_date(SystemTime::now());
+            self.refresh_date(wall());
         }
     }
 
@@ -67,6 +67,33 @@ impl Clock {
             *self.date.borrow_mut() = httpdate::fmt_http_date(wall).into();
         }
     }
+}
+
+/// The time, and how to ask for the time of day.
+#[cfg(not(test))]
+fn read() -> (Instant, impl FnOnce() -> SystemTime) {
+    (Instant::now(), SystemTime::now)
+}
+
+/// The same, where a test may have [set it by hand](by_hand).
+#[cfg(test)]
+fn read() -> (Instant, impl FnOnce() -> SystemTime) {
+    let by_hand = BY_HAND.get();
+    let now = by_hand.map_or_else(Instant::now, |(start, since)| start + since);
+    (now, move || by_hand.map_or_else(SystemTime::now, |(_, since)| SystemTime::UNIX_EPOCH + since))
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Any moment, and how long ago it is.
+    static BY_HAND: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
+}
+
+/// Sets the time of this thread's clocks, as the time since they were first set; or lets them go by themselves again.
+#[cfg(test)]
+pub(super) fn by_hand(since: Option<Duration>) {
+    let start = BY_HAND.get().map_or_else(Instant::now, |(start, _)| start);
+    BY_HAND.set(since.map(|since| (start, since)));
 }
 
 #[cfg(test)]

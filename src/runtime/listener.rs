@@ -1,8 +1,6 @@
 //! Listening sockets: one for each core and address, all bound to the same port (`SO_REUSEPORT`, `socket(7)`).
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::net::{SocketFlags, accept_with};
 use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 use std::future::poll_fn;
 use std::io;
@@ -132,9 +130,10 @@ impl Listener {
         }
         let mut retries = MOST_RETRIES;
         loop {
-            match accept_with(&listener, SocketFlags::CLOEXEC) {
+            let accepted = self.core.ring().accept_now(&listener);
+            match accepted {
                 Ok(fd) => each(Accepted::new(fd)),
-                Err(Errno::AGAIN) => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) if retries > 0 => {
                     retries -= 1;
                     self.core.sleep(RETRY).await;

@@ -15,6 +15,8 @@ mod loads;
 mod mailbox;
 mod probe;
 mod ring;
+#[cfg(test)]
+mod simulated;
 mod stream;
 mod takeover;
 mod tasks;
@@ -35,3 +37,8 @@ pub(crate) use self::ring::Payload;
 pub(crate) use self::stream::Stream;
 pub(crate) use self::takeover::{Offer, Shared, is_offered, take_over};
 pub(crate) use self::timer::Timer;
+
+#[cfg(test)]
+pub(crate) use self::ring::{Faults, Found, Link, Net, Outside, Random, Stub, mix};
+#[cfg(test)]
+pub(crate) use self::simulated::Simulated;

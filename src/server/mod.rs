@@ -14,6 +14,8 @@ mod linger;
 mod rate;
 mod service;
 mod shed;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod signals;
 mod upgrade;
 mod worker;

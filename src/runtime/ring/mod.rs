@@ -17,6 +17,8 @@ mod buffers;
 mod kernel;
 mod parking;
 mod socket;
+#[cfg(test)]
+mod stub;
 
 use io_uring::{cqueue, opcode, squeue, types};
 use slab::Slab;
@@ -35,6 +37,8 @@ pub(super) use self::accept::AcceptorId;
 pub(super) use self::parking::Parking;
 pub(crate) use self::socket::Payload;
 pub(super) use self::socket::SocketId;
+#[cfg(test)]
+pub(crate) use self::stub::{Faults, Found, Link, Net, Outside, Random, Stub, mix};
 
 /// How often a core that [shares its thread](super::Beat) looks up from its sockets.
 static BEAT_EVERY: types::Timespec = types::Timespec::new().nsec(1_000_000);
@@ -235,6 +239,12 @@ impl Ring {
             buffer.clear();
             self.spares.push(buffer);
         }
+    }
+
+    /// Sockets that are not closed, and buffers that are lent.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.sockets.len(), self.buffers.lent())
     }
 
     fn listen_for_bell(&mut self) {

@@ -1,0 +1,73 @@
+//! The ring of provided buffers as the kernel sees it (`io_uring_register_buf_ring(3)`).
+
+use super::entry::{read, write};
+use std::collections::VecDeque;
+
+/// What a buffer holds while the kernel has it: whoever looks then reads this.
+const POISON: u8 = 0xa5;
+
+/// The kernel's side of one ring of provided buffers.
+pub(super) struct Provided {
+    /// The address of the first entry.
+    ring: u64,
+    /// How many entries there are.
+    count: u16,
+    /// Up to where the kernel has looked.
+    tail: u16,
+    /// What the kernel has, the one it takes next first.
+    queue: VecDeque<Buffer>,
+}
+
+#[derive(Clone, Copy)]
+struct Buffer {
+    address: u64,
+    length: usize,
+    id: u16,
+}
+
+impl Provided {
+    pub(super) fn new(ring: u64, count: u16) -> Self {
+        Self { ring, count, tail: 0, queue: VecDeque::new() }
+    }
+
+    /// Takes what was added, and says what is wrong with it.
+    pub(super) fn look(&mut self) -> Result<(), String> {
+        const ENTRY: u64 = 16;
+        const TAIL_AT: u64 = 14;
+        let number = |bytes: &[u8]| u16::from_ne_bytes([bytes[0], bytes[1]]);
+        let tail = number(&read(self.ring + TAIL_AT, 2));
+        while self.tail != tail {
+            let entry = read(self.ring + u64::from(self.tail % self.count) * ENTRY, ENTRY as usize);
+            let buffer = Buffer {
+                address: u64::from_ne_bytes(entry[..8].try_into().expect("eight bytes")),
+                length: u32::from_ne_bytes(entry[8..12].try_into().expect("four bytes")) as usize,
+                id: number(&entry[12..]),
+            };
+            self.tail = self.tail.wrapping_add(1);
+            if self.queue.iter().any(|other| other.id == buffer.id || other.address == buffer.address) {
+                return Err(format!("buffer {} was given to the kernel, which has it", buffer.id));
+            }
+            if self.queue.len() == usize::from(self.count) {
+                return Err(format!("more than {} buffers were given to the kernel", self.count));
+            }
+            write(buffer.address, &vec![POISON; buffer.length]);
+            self.queue.push_back(buffer);
+        }
+        Ok(())
+    }
+
+    /// How many bytes the next buffer takes; `None` if there is none.
+    pub(super) fn next(&self) -> Option<usize> {
+        self.queue.front().map(|buffer| buffer.length)
+    }
+
+    /// Puts bytes that fit into the next buffer; its number, if it was as the kernel had left it.
+    pub(super) fn fill(&mut self, bytes: &[u8]) -> Result<u16, String> {
+        let buffer = self.queue.pop_front().ok_or("no buffer is left")?;
+        if read(buffer.address, buffer.length).iter().any(|byte| *byte != POISON) {
+            return Err(format!("buffer {} was written to while the kernel had it", buffer.id));
+        }
+        write(buffer.address, bytes);
+        Ok(buffer.id)
+    }
+}
