@@ -10,9 +10,20 @@ use crate::runtime::{Stream, Timer};
 /// A close with unread input resets the connection, and a reset destroys the answer on its way: the peer must read
 /// it before it learns that nobody reads what it sends (RFC 9112 section 9.6).
 pub(super) async fn linger(stream: &Stream, timer: &Timer, most: usize) {
-    stream.shut_down();
     let mut heard = 0;
+    let mut said = false;
     poll_fn(|cx| {
+        // The rest of a send that fell short and a shutdown are taken by the kernel in any order.
+        if !said {
+            match stream.poll_sent(cx) {
+                Poll::Ready(Ok(())) => {
+                    stream.shut_down();
+                    said = true;
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => {}
+            }
+        }
         while let Poll::Ready(received) = stream.poll_receive(cx) {
             heard += match received {
                 Ok(bytes) if !bytes.is_empty() => bytes.len(),

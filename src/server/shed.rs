@@ -28,7 +28,6 @@ pub(super) async fn shed(place: Shedding, stream: Stream) {
         stream.put_buffer(out);
         return;
     }
-    // Into the empty buffer of a new socket; should that fail, so does the lingering.
     stream.start_send(Payload::Buffer(out));
     linger(&stream, &timer, LINGER_BYTES).await;
 }

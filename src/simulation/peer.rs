@@ -73,6 +73,18 @@ impl Peer {
         }
     }
 
+    /// Prints what it is going to do.
+    pub(super) fn tell(&self) {
+        let Plan { starts, pipelines, piece, gap, stops_at, ending, .. } = &self.plan;
+        println!(
+            "peer {} at {starts} us: {ending:?} after {stops_at} bytes, {piece} every {gap} us, pipelines: {pipelines}",
+            self.id
+        );
+        for (ask, marks) in self.plan.asks.iter().zip(&self.marks) {
+            println!("  {marks:?} {:?}", String::from_utf8_lossy(&ask.bytes[..ask.head.min(200)]));
+        }
+    }
+
     /// Where a request begins, its body, and where it ends; behind the last, where the stream does.
     pub(super) fn marks(&self, number: usize) -> [usize; 3] {
         self.marks.get(number).copied().unwrap_or([self.stream.len(); 3])

@@ -17,8 +17,6 @@ pub(super) struct Ask {
     /// The connection may end with its answer.
     pub(super) may_close: bool,
     pub(super) is_head: bool,
-    /// The handler waits for the body, so a body that stops is answered 408.
-    pub(super) waits_for_body: bool,
     /// The most the handler takes, in microseconds, with nobody in its way.
     pub(super) takes: u64,
 }
@@ -86,9 +84,11 @@ impl Plan {
         }
         let length = asks.iter().map(|ask| ask.bytes.len()).sum::<usize>() as u64;
         let stops_early = random.one_in(4);
+        // Byte by byte where there are few, else in many pieces: a run is to be short.
+        let least = 1 + length as usize / 400;
         let piece = match random.below(5) {
-            0 => 1,
-            1 | 2 => 1 + random.length(4096),
+            0 => least,
+            1 | 2 => least + random.length(4096),
             _ => usize::MAX,
         };
         let ending = match random.below(6) {
@@ -108,13 +108,13 @@ impl Plan {
             piece,
             reading: match random.below(10) {
                 0 => Reading::Never,
-                1 => Reading::Slowly(1 + random.length(4096), random.between(100, 20_000)),
+                1 => Reading::Slowly(20 + random.length(8192), random.between(100, 20_000)),
                 _ => Reading::Promptly,
             },
             stops_at: if stops_early { random.below(length + 1) } else { length } as usize,
             ending,
-            room_to_server: 1 + random.length(256 << 10),
-            room_to_peer: 1 + random.length(512 << 10),
+            room_to_server: 100 + random.length(256 << 10),
+            room_to_peer: 100 + random.length(512 << 10),
             asks,
         }
     }
@@ -135,7 +135,6 @@ fn ask(random: &mut Random, connection: u64, number: u64, deadlines: &Deadlines)
         is_answered_early: true,
         may_close: true,
         is_head: false,
-        waits_for_body: false,
         takes: 0,
     };
     match random.below(80) {
@@ -218,7 +217,6 @@ fn ask(random: &mut Random, connection: u64, number: u64, deadlines: &Deadlines)
         is_answered_early: body.is_some() && kind != "collect",
         may_close: closes || is_old || body.is_some() && !reads_body || is_head && kind == "stream",
         is_head,
-        waits_for_body: reads_body,
         takes: takes * 1_000,
     }
 }

@@ -128,6 +128,8 @@ impl Reader {
         if status == 100 {
             return Ok(Some(Head { status, framing: Framing::Length(0), closes: false }));
         }
+        // A server that has no place says so without a look at the method.
+        let bodiless = bodiless && field("retry-after").is_none();
         let framing = match (field("content-length"), field("transfer-encoding")) {
             _ if bodiless || status == 204 => Framing::Length(0),
             (Some(length), None) => {

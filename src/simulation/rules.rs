@@ -21,8 +21,20 @@ pub(super) struct Rules {
 /// milliseconds; a turn takes up to three, and some of them bring nothing.
 pub(super) const EARLY: u64 = 4_000;
 pub(super) const LATE: u64 = 60_000;
+const SECOND: u64 = 1_000_000;
 /// How long a request that nothing stands in the way of may take.
 const PROMPT: u64 = 1_500_000;
+
+/// How long a body may be waited for, whatever its rate (`Deadlines::min_body_rate`).
+const GRACE: Duration = Duration::from_secs(5);
+
+impl Rules {
+    /// After how long without a byte a body may be given up.
+    fn body_at_least(&self) -> Duration {
+        let Deadlines { body, min_body_rate, .. } = self.deadlines;
+        if min_body_rate == 0 { body } else { body.min(GRACE) }
+    }
+}
 
 pub(super) fn micros(time: Duration) -> u64 {
     time.as_micros() as u64
@@ -40,7 +52,10 @@ impl Peer {
         let drain = drain_ends.map(|end| (end, "the drain"));
         let own = match self.plan.reading {
             Reading::Never => {
-                connection.blocked_since.map(|since| (since + micros(deadlines.write), "the wait for a peer that does not read"))
+                // The last piece of an answer may be left to the wait for the next request, and is waited for after it. The
+                // peer is looked at now and then.
+                let wait = micros(deadlines.idle.max(deadlines.head) + deadlines.write + deadlines.write / 4) + SECOND;
+                connection.blocked_since.map(|since| (since + wait, "the wait for a peer that does not read"))
             }
             Reading::Slowly(..) => None,
             Reading::Promptly if self.announced => None,
@@ -80,7 +95,7 @@ impl Peer {
         let (from, wait) = if self.written < body {
             (self.begun[number], rules.deadlines.head)
         } else {
-            (self.last_write, rules.deadlines.body)
+            (self.last_write, rules.body_at_least())
         };
         let from = if number == 0 && self.written < body {
             // The first head's time runs from the connection's start.
@@ -98,19 +113,27 @@ impl Peer {
         let Rules { deadlines, drain_began, drain_ends, .. } = rules;
         let at_least = |from: u64, wait: Duration| from + micros(wait) <= ended + EARLY;
         let is_draining = drain_began.is_some_and(|began| began <= ended);
+        let is_prompt = self.plan.reading == Reading::Promptly;
         if self.gone || self.shed || drain_ends.is_some_and(|end| end <= ended + EARLY) {
             return Ok(());
         }
-        if rules.may_shed && self.reset && self.answered == 0 && !self.is_within_answer() {
+        if rules.may_shed && self.answered == 0 && (self.reset && !self.is_within_answer() || !is_prompt) {
             return Ok(());
         }
-        let is_prompt = self.plan.reading == Reading::Promptly;
         let was_not_read = match self.plan.reading {
             Reading::Promptly => false,
             Reading::Slowly(..) => self.behind_since.is_some_and(|since| at_least(since, deadlines.write)),
             Reading::Never => at_least(self.last_read, deadlines.write),
         };
         if was_not_read || !is_prompt && self.reset {
+            return Ok(());
+        }
+        let [_, body, end] = self.marks(self.answered);
+        if self.is_within_answer()
+            && self.written < end
+            && (self.finished || self.has_been_slow(self.answered, body, net, rules))
+        {
+            // An answer that is made of the body ends with it.
             return Ok(());
         }
         if self.is_within_answer() {
@@ -132,7 +155,8 @@ impl Peer {
         let [start, ..] = self.marks(self.answered);
         let last = if is_prompt { self.last_answer.max(self.last_write) } else { self.last_write };
         let may_end = match self.written {
-            written if written < start => at_least(self.last_write, deadlines.body),
+            // One deadline for all of a body that is not wanted.
+            written if written < start => at_least(self.last_answer, rules.body_at_least()),
             written if written > start => false,
             _ if self.answered == 0 => {
                 net.at(link).accepted.is_some_and(|accepted| at_least(accepted, deadlines.head))

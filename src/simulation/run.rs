@@ -75,6 +75,12 @@ fn simulate(seed: u64, tells: bool) -> Result<Outcome, String> {
     }));
     let stub = Stub::new(random.next(), weather(&mut random), Rc::clone(&world) as _);
     stub.machine(|machine| machine.net.tells = tells);
+    if tells {
+        println!("{deadlines:?}\n{limits:?}");
+        for peer in &world.borrow().peers {
+            peer.tell();
+        }
+    }
     let simulated = Simulated::new(stub.clone()).map_err(failed("a core cannot start"))?;
     world.borrow_mut().drain = Box::new(simulated.drain());
     let calls = Rc::new(Cell::new(0));

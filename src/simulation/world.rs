@@ -20,10 +20,13 @@ impl World {
     fn note<T>(broken: &mut Option<String>, peer: &Peer, now: u64, result: Result<T, String>) {
         if let (None, Err(what)) = (&broken, result) {
             *broken = Some(format!(
-                "peer {} ({:?}, reads {:?}, sends {} of {}) at {now} us: {what}",
+                "peer {} (connection {:?}, {:?}, reads {:?}, {} answers to {} requests, sends {} of {}) at {now} us: {what}",
                 peer.id,
+                peer.link.map(|link| link.0),
                 peer.plan.ending,
                 peer.plan.reading,
+                peer.answered,
+                peer.plan.asks.len(),
                 peer.written,
                 peer.plan.stops_at
             ));

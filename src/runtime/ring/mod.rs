@@ -247,6 +247,17 @@ impl Ring {
         (self.sockets.len(), self.buffers.lent())
     }
 
+    /// What the made-up kernel holds of a connection: unread, unacknowledged, acknowledged bytes. For what asks the kernel
+    /// about a socket with another call than the ring's.
+    #[cfg(test)]
+    #[expect(dead_code, reason = "nothing asks yet")]
+    pub(super) fn amounts(&self, id: SocketId) -> Option<(usize, usize, u64)> {
+        match &self.kernel {
+            Kernel::Stub(stub) => stub.amounts(self.socket_fd(id)?),
+            Kernel::Real(_) => None,
+        }
+    }
+
     fn listen_for_bell(&mut self) {
         let bytes = (&raw mut *self.bell_bytes).cast();
         self.push(opcode::Read::new(types::Fd(self.bell), bytes, 8).build(), Op::Bell, 0);

@@ -14,6 +14,8 @@ use super::net::Link;
 pub(super) struct Descriptors {
     open: Vec<Descriptor>,
     listener: Option<RawFd>,
+    /// Connections whose descriptor is known to be closed, since its number was given out again.
+    replaced: Vec<Link>,
 }
 
 struct Descriptor {
@@ -45,6 +47,8 @@ impl Descriptors {
         let socket = socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
         let inode = inode(socket.as_fd())?;
         let own = socket.try_clone()?;
+        let is_same = |open: &mut Descriptor| open.fd == socket.as_raw_fd();
+        self.replaced.extend(self.open.extract_if(.., is_same).map(|open| open.link));
         self.open.push(Descriptor { fd: socket.as_raw_fd(), link, own, inode, used: false });
         Ok(socket)
     }
@@ -77,7 +81,10 @@ impl Descriptors {
             let fd = unsafe { BorrowedFd::borrow_raw(open.fd) };
             !open.used && !inode(fd).is_ok_and(|found| found == open.inode)
         };
-        self.open.extract_if(.., is_dropped).map(|open| open.link).collect()
+        let mut dropped = std::mem::take(&mut self.replaced);
+        dropped.extend(self.open.extract_if(.., is_dropped).map(|open| open.link));
+        dropped.sort_unstable();
+        dropped
     }
 }
 

@@ -2,8 +2,8 @@
 
 use io_uring::{cqueue, squeue};
 use std::mem::transmute;
-use std::ptr;
 use std::time::Duration;
+use std::{ptr, slice};
 
 /// A submission queue entry, field by field.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +92,13 @@ pub(super) fn read(address: u64, length: usize) -> Vec<u8> {
     // completion, and the stub reads only before. Breaking that promise is what the simulation looks for.
     unsafe { ptr::copy_nonoverlapping(address as *const u8, copy.as_mut_ptr(), length) };
     copy
+}
+
+/// Whether the memory of an operation that is under way holds these bytes.
+pub(super) fn holds(address: u64, bytes: &[u8]) -> bool {
+    // SAFETY: as in `read`; nobody writes meanwhile, since this thread is the only one that has the memory.
+    let found = unsafe { slice::from_raw_parts(address as *const u8, bytes.len()) };
+    found == bytes
 }
 
 /// Writes to the memory of an operation that is under way.

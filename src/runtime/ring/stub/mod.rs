@@ -76,6 +76,8 @@ pub(crate) struct Machine {
     batch: Vec<Completion>,
     completions: VecDeque<Completion>,
     overflow: VecDeque<Completion>,
+    /// The user data of what accepts.
+    accepts: Vec<u64>,
     /// Something could have completed and was put off.
     put_off: bool,
     /// What the code above did that it must not.
@@ -113,6 +115,7 @@ impl Stub {
             batch: Vec::new(),
             completions: VecDeque::new(),
             overflow: VecDeque::new(),
+            accepts: Vec::new(),
             put_off: false,
             violations: Vec::new(),
             enters: 0,
@@ -182,17 +185,12 @@ impl Stub {
         })
     }
 
-    /// How many bytes of a connection have arrived that nobody has read (`FIONREAD`).
-    #[expect(dead_code, reason = "asked by what reads the kernel's queue before a deadline is believed")]
-    pub(super) fn unread(&self, fd: BorrowedFd<'_>) -> usize {
-        self.machine(|machine| machine.descriptors.link(fd).map_or(0, |link| machine.net.unread(link)))
-    }
-
-    /// How many bytes the peer has acknowledged (`tcpi_bytes_acked`).
-    #[expect(dead_code, reason = "asked by what cuts only a peer that takes nothing")]
-    pub(super) fn acknowledged(&self, fd: BorrowedFd<'_>) -> u64 {
+    /// Of a connection, how many bytes have arrived that nobody has read (`FIONREAD`); how many were sent that the peer
+    /// has not acknowledged (`SIOCOUTQ`); and how many it has (`tcpi_bytes_acked` in `tcp(7)`).
+    pub(super) fn amounts(&self, fd: BorrowedFd<'_>) -> Option<(usize, usize, u64)> {
         self.machine(|machine| {
-            machine.descriptors.link(fd).map_or(0, |link| machine.net.at(link).acknowledged)
+            let link = machine.descriptors.link(fd)?;
+            Some((machine.net.unread(link), machine.net.untaken(link), machine.net.at(link).acknowledged))
         })
     }
 }
@@ -223,7 +221,7 @@ impl Machine {
 
     /// Operations that the kernel holds, all of them.
     pub(crate) fn all_held(&self) -> usize {
-        self.operations.len() + self.submissions.len()
+        self.operations.len()
     }
 
     /// One `io_uring_enter(2)`: how many submissions were taken, or the error.
@@ -313,13 +311,20 @@ impl Machine {
             let chosen = batch[self.random.below(batch.len() as u64) as usize].user_data;
             let first = batch.iter().position(|done| done.user_data == chosen).unwrap_or(0);
             let done = batch.remove(first);
-            self.net.note("completion", done.user_data, u64::from(done.result.cast_unsigned()));
+            self.note_completion(&done);
             self.overflow.push_back(done);
         }
         while self.completions.len() < self.faults.completions {
             let Some(done) = self.overflow.pop_front() else { return };
             self.completions.push_back(done);
         }
+    }
+
+    fn note_completion(&mut self, done: &Completion) {
+        // The number of a descriptor depends on what else the process has open.
+        let is_descriptor = done.result > 0 && self.accepts.contains(&done.user_data);
+        let result = if is_descriptor { 0 } else { done.result.cast_unsigned() };
+        self.net.note("completion", done.user_data, result.into());
     }
 
     /// Completes now or, where chance wants it, later.

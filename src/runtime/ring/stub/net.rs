@@ -110,13 +110,12 @@ impl Net {
         let connection = &mut self.connections[link.0];
         let length = connection.to_peer.len().min(most);
         if length > 0 {
-            let bytes: Vec<_> = connection.to_peer.drain(..length).collect();
+            let bytes = take(&mut connection.to_peer, length);
             connection.acknowledged += length as u64;
             if connection.blocked_since.is_some() {
                 connection.blocked_since = Some(self.now);
             }
-            let sum = bytes.iter().fold(0, |sum: u64, byte| sum.rotate_left(5) ^ u64::from(*byte));
-            self.note("peer reads", link.0 as u64, sum << 32 ^ length as u64);
+            self.note("peer reads", link.0 as u64, length as u64);
             return Found::Bytes(bytes);
         }
         match connection {
@@ -171,12 +170,17 @@ impl Net {
         self.at(link).to_server.len()
     }
 
+    /// How much the server has sent and the peer has not taken.
+    pub(super) fn untaken(&self, link: Link) -> usize {
+        self.at(link).to_peer.len()
+    }
+
     /// What the server finds when it reads at most so much.
     pub(super) fn server_reads(&mut self, link: Link, most: usize) -> Found {
         let connection = &mut self.connections[link.0];
         if !connection.to_server.is_empty() {
             let length = connection.to_server.len().min(most);
-            let bytes = connection.to_server.drain(..length).collect();
+            let bytes = take(&mut connection.to_server, length);
             self.note("receive", link.0 as u64, length as u64);
             return Found::Bytes(bytes);
         }
@@ -260,4 +264,13 @@ impl Net {
         }
         connection.to_server.clear();
     }
+}
+
+/// Takes the first bytes, in two copies at most.
+fn take(from: &mut VecDeque<u8>, length: usize) -> Vec<u8> {
+    let (first, second) = from.as_slices();
+    let split = length.min(first.len());
+    let bytes = [&first[..split], &second[..length - split]].concat();
+    from.drain(..length);
+    bytes
 }

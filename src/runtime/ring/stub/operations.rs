@@ -6,7 +6,7 @@ use std::os::fd::{IntoRawFd, RawFd};
 use super::descriptors;
 use super::entry::{
     ACCEPT_MULTISHOT, BUFFER_SELECT, CANCEL_ANY, CANCEL_FD, Completion, RECEIVE_MULTISHOT, SKIP_SUCCESS,
-    Submission, TIMEOUT_UPDATE, read, timespec, write,
+    Submission, TIMEOUT_UPDATE, holds, read, timespec, write,
 };
 use super::net::{Found, Link};
 use super::Machine;
@@ -60,6 +60,7 @@ impl Machine {
             opcode::AcceptMulti::CODE => {
                 debug_assert_eq!(entry.ioprio, ACCEPT_MULTISHOT);
                 if self.descriptors.is_listener(fd) {
+                    self.accepts.push(user_data);
                     self.hold(entry, Kind::Accept);
                 } else {
                     self.violation(format!("an accept from descriptor {fd}, which does not listen"));
@@ -307,7 +308,7 @@ impl Machine {
     /// A send that waits for room: it completes when all is taken.
     fn send_on(&mut self, at: usize, link: Link) -> Step {
         let Kind::Send { address, sent, ref copy, .. } = self.operations[at].kind else { return Step::Waits };
-        if read(address, copy.len()) != *copy {
+        if !holds(address, copy) {
             let length = copy.len();
             self.violation(format!("{length} bytes that are being sent have changed, {sent} were taken"));
             return self.end(at, -libc::EFAULT);

@@ -1,6 +1,6 @@
 //! The ring of provided buffers as the kernel sees it (`io_uring_register_buf_ring(3)`).
 
-use super::entry::{read, write};
+use super::entry::{holds, read, write};
 use std::collections::VecDeque;
 
 /// What a buffer holds while the kernel has it: whoever looks then reads this.
@@ -16,6 +16,7 @@ pub(super) struct Provided {
     tail: u16,
     /// What the kernel has, the one it takes next first.
     queue: VecDeque<Buffer>,
+    poison: Vec<u8>,
 }
 
 #[derive(Clone, Copy)]
@@ -27,7 +28,7 @@ struct Buffer {
 
 impl Provided {
     pub(super) fn new(ring: u64, count: u16) -> Self {
-        Self { ring, count, tail: 0, queue: VecDeque::new() }
+        Self { ring, count, tail: 0, queue: VecDeque::new(), poison: Vec::new() }
     }
 
     /// Takes what was added, and says what is wrong with it.
@@ -50,7 +51,8 @@ impl Provided {
             if self.queue.len() == usize::from(self.count) {
                 return Err(format!("more than {} buffers were given to the kernel", self.count));
             }
-            write(buffer.address, &vec![POISON; buffer.length]);
+            self.poison.resize(self.poison.len().max(buffer.length), POISON);
+            write(buffer.address, &self.poison[..buffer.length]);
             self.queue.push_back(buffer);
         }
         Ok(())
@@ -64,7 +66,7 @@ impl Provided {
     /// Puts bytes that fit into the next buffer; its number, if it was as the kernel had left it.
     pub(super) fn fill(&mut self, bytes: &[u8]) -> Result<u16, String> {
         let buffer = self.queue.pop_front().ok_or("no buffer is left")?;
-        if read(buffer.address, buffer.length).iter().any(|byte| *byte != POISON) {
+        if !holds(buffer.address, &self.poison[..buffer.length]) {
             return Err(format!("buffer {} was written to while the kernel had it", buffer.id));
         }
         write(buffer.address, bytes);
