@@ -71,7 +71,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(random: &mut Random, connection: u64, deadlines: &Deadlines) -> Self {
-        let most = if random.one_in(6) { 30 } else { 5 };
+        let most = if random.one_in(12) { 20 } else { 4 };
         let mut asks = Vec::new();
         for number in 0..random.between(1, most) {
             let ask = ask(random, connection, number, deadlines);
@@ -85,7 +85,7 @@ impl Plan {
         let length = asks.iter().map(|ask| ask.bytes.len()).sum::<usize>() as u64;
         let stops_early = random.one_in(4);
         // Byte by byte where there are few, else in many pieces: a run is to be short.
-        let least = 1 + length as usize / 400;
+        let least = 1 + length as usize / 100;
         let piece = match random.below(5) {
             0 => least,
             1 | 2 => least + random.length(4096),
@@ -108,7 +108,7 @@ impl Plan {
             piece,
             reading: match random.below(10) {
                 0 => Reading::Never,
-                1 => Reading::Slowly(20 + random.length(8192), random.between(100, 20_000)),
+                1 => Reading::Slowly(200 + random.length(16_384), random.between(100, 20_000)),
                 _ => Reading::Promptly,
             },
             stops_at: if stops_early { random.below(length + 1) } else { length } as usize,
@@ -150,7 +150,7 @@ fn ask(random: &mut Random, connection: u64, number: u64, deadlines: &Deadlines)
         _ => {}
     }
     let most_wait = deadlines.handler.as_millis() as u64 / 2;
-    let most = if random.one_in(8) { 400 << 10 } else { 3_000 };
+    let most = if random.one_in(16) { 300 << 10 } else { 3_000 };
     let length = random.length(most);
     let wait = random.length(most_wait.min(200)) as u64;
     let short = length.min(COLLECTED);
@@ -226,7 +226,7 @@ const BODY: u64 = 1 << 20;
 
 fn chunk(random: &mut Random, mut content: &[u8], out: &mut Vec<u8>) {
     while !content.is_empty() {
-        let length = if random.one_in(3) { content.len() } else { (1 + random.length(20_000)).min(content.len()) };
+        let length = if random.one_in(3) { content.len() } else { (1 + content.len() / 20 + random.length(20_000)).min(content.len()) };
         out.extend_from_slice(format!("{length:x}\r\n").as_bytes());
         out.extend_from_slice(&content[..length]);
         out.extend_from_slice(b"\r\n");

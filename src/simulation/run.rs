@@ -56,7 +56,7 @@ fn simulate(seed: u64, tells: bool) -> Result<Outcome, String> {
         ..Limits::default()
     };
     let drain = second(500, 8_000, &mut random);
-    let peers: Vec<_> = (0..random.between(1, 9))
+    let peers: Vec<_> = (0..random.between(1, 7))
         .map(|id| Peer::new(id, Plan::new(&mut random, id, &deadlines)))
         .collect();
     let world = Rc::new(RefCell::new(World {

@@ -171,7 +171,9 @@ impl Ring {
         let settling_is_awaited = std::mem::take(&mut self.settling_is_awaited);
         self.enter(wait && !settling_is_awaited)?;
         self.reap(tasks);
-        self.settle_sends(tasks);
+        let is_settled = self.settle_sends(tasks);
+        // Where the kernel has not taken them yet, the next turn must not wait either.
+        self.settling_is_awaited |= settling_is_awaited && !is_settled;
         Ok(())
     }
 

@@ -311,10 +311,10 @@ impl Ring {
     }
 
     /// Ends the first tries that have succeeded: those that the kernel has taken and not completed. Only when it has
-    /// taken all entries, and no completion is left in it.
-    pub(super) fn settle_sends(&mut self, tasks: &Tasks) {
+    /// taken all entries, and no completion is left in it. Whether none is left unsettled.
+    pub(super) fn settle_sends(&mut self, tasks: &Tasks) -> bool {
         if !self.can_settle() {
-            return;
+            return self.unsettled.is_empty();
         }
         let mut unsettled = std::mem::take(&mut self.unsettled);
         for id in unsettled.drain(..) {
@@ -330,6 +330,7 @@ impl Ring {
         // Completions that the loop above caused to be pushed are no sends; the list keeps its memory.
         debug_assert!(self.unsettled.is_empty(), "nothing is sent while sends are settled");
         self.unsettled = unsettled;
+        true
     }
 
     fn can_settle(&mut self) -> bool {

@@ -16,6 +16,8 @@ pub(super) struct Provided {
     tail: u16,
     /// What the kernel has, the one it takes next first.
     queue: VecDeque<Buffer>,
+    /// Which numbers it has.
+    has: Vec<bool>,
     poison: Vec<u8>,
 }
 
@@ -28,7 +30,7 @@ struct Buffer {
 
 impl Provided {
     pub(super) fn new(ring: u64, count: u16) -> Self {
-        Self { ring, count, tail: 0, queue: VecDeque::new(), poison: Vec::new() }
+        Self { ring, count, tail: 0, queue: VecDeque::new(), has: vec![false; count.into()], poison: Vec::new() }
     }
 
     /// Takes what was added, and says what is wrong with it.
@@ -45,11 +47,9 @@ impl Provided {
                 id: number(&entry[12..]),
             };
             self.tail = self.tail.wrapping_add(1);
-            if self.queue.iter().any(|other| other.id == buffer.id || other.address == buffer.address) {
-                return Err(format!("buffer {} was given to the kernel, which has it", buffer.id));
-            }
-            if self.queue.len() == usize::from(self.count) {
-                return Err(format!("more than {} buffers were given to the kernel", self.count));
+            match self.has.get_mut(usize::from(buffer.id)) {
+                Some(has) if !*has => *has = true,
+                _ => return Err(format!("buffer {} was given to the kernel, which has it", buffer.id)),
             }
             self.poison.resize(self.poison.len().max(buffer.length), POISON);
             write(buffer.address, &self.poison[..buffer.length]);
@@ -70,6 +70,7 @@ impl Provided {
             return Err(format!("buffer {} was written to while the kernel had it", buffer.id));
         }
         write(buffer.address, bytes);
+        self.has[usize::from(buffer.id)] = false;
         Ok(buffer.id)
     }
 }
