@@ -10,20 +10,18 @@ use crate::runtime::{Stream, Timer};
 /// A close with unread input resets the connection, and a reset destroys the answer on its way: the peer must read
 /// it before it learns that nobody reads what it sends (RFC 9112 section 9.6).
 pub(super) async fn linger(stream: &Stream, timer: &Timer, most: usize) {
+    // The rest of a send that fell short must be taken first: neither waits for the other in the kernel.
+    let is_sent = poll_fn(|cx| match stream.poll_sent(cx) {
+        Poll::Ready(sent) => Poll::Ready(sent.is_ok()),
+        Poll::Pending if timer.poll_passed(cx) => Poll::Ready(false),
+        Poll::Pending => Poll::Pending,
+    });
+    if !is_sent.await {
+        return;
+    }
+    stream.shut_down();
     let mut heard = 0;
-    let mut said = false;
     poll_fn(|cx| {
-        // The rest of a send that fell short and a shutdown are taken by the kernel in any order.
-        if !said {
-            match stream.poll_sent(cx) {
-                Poll::Ready(Ok(())) => {
-                    stream.shut_down();
-                    said = true;
-                }
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => {}
-            }
-        }
         while let Poll::Ready(received) = stream.poll_receive(cx) {
             heard += match received {
                 Ok(bytes) if !bytes.is_empty() => bytes.len(),
