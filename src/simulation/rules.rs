@@ -48,7 +48,7 @@ impl Peer {
         if connection.ended.is_some() || self.gone || self.concluded {
             return None;
         }
-        let Rules { deadlines, drain_ends, .. } = rules;
+        let Rules { deadlines, drain_began, drain_ends, .. } = rules;
         let drain = drain_ends.map(|end| (end, "the drain"));
         let own = match self.plan.reading {
             Reading::Never => {
@@ -65,7 +65,10 @@ impl Peer {
                 Some((from + takes + PROMPT, "an exchange"))
             }
             Reading::Promptly if self.written < self.plan.stops_at || self.plan.ending != Ending::Stalls => None,
-            Reading::Promptly => self.stalled_until(accepted, deadlines),
+            // A drain gives everybody a moment for one more request.
+            Reading::Promptly => self.stalled_until(accepted, deadlines).map(|(due, what)| {
+                (drain_began.map_or(due, |began| due.max(began + SECOND)), what)
+            }),
         };
         own.into_iter().chain(drain).min()
     }
@@ -92,8 +95,9 @@ impl Peer {
 
     /// Whether a request that has not come could have been given up.
     pub(super) fn has_been_slow(&self, number: usize, body: usize, net: &Net, rules: &Rules) -> bool {
+        let Some(begun) = self.begun.get(number) else { return false };
         let (from, wait) = if self.written < body {
-            (self.begun[number], rules.deadlines.head)
+            (*begun, rules.deadlines.head)
         } else {
             (self.last_write, rules.body_at_least())
         };
@@ -122,7 +126,8 @@ impl Peer {
         }
         let was_not_read = match self.plan.reading {
             Reading::Promptly => false,
-            Reading::Slowly(..) => self.behind_since.is_some_and(|since| at_least(since, deadlines.write)),
+            // A piece of an answer has one deadline, however the peer takes it.
+            Reading::Slowly(..) => net.at(link).sends_since.is_some_and(|since| at_least(since, deadlines.write)),
             Reading::Never => at_least(self.last_read, deadlines.write),
         };
         if was_not_read || !is_prompt && self.reset {
@@ -156,7 +161,7 @@ impl Peer {
         let last = if is_prompt { self.last_answer.max(self.last_write) } else { self.last_write };
         let may_end = match self.written {
             // One deadline for all of a body that is not wanted.
-            written if written < start => at_least(self.last_answer, rules.body_at_least()),
+            written if written < start => at_least(self.last_answer.min(self.last_write), rules.body_at_least()),
             written if written > start => false,
             _ if self.answered == 0 => {
                 net.at(link).accepted.is_some_and(|accepted| at_least(accepted, deadlines.head))

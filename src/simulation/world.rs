@@ -37,7 +37,7 @@ impl World {
     pub(super) fn conclude(&mut self, net: &mut Net) {
         for peer in &mut self.peers {
             let Some(link) = peer.link.filter(|_| !peer.concluded) else { continue };
-            peer.plan.reading = super::plan::Reading::Never;
+            peer.reads_all = true;
             let result = peer.read(link, net, &self.rules);
             Self::note(&mut self.broken, peer, net.now, result);
             if !peer.concluded && self.broken.is_none() {

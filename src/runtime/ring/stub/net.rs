@@ -44,6 +44,8 @@ pub(crate) struct Connection {
     error: Option<i32>,
     /// Since when a send waits and the peer takes nothing.
     pub(crate) blocked_since: Option<u64>,
+    /// When a send that waits was begun that was not taken to its end.
+    pub(crate) sends_since: Option<u64>,
     /// How many bytes the peer has taken.
     pub(crate) acknowledged: u64,
 }
@@ -229,6 +231,16 @@ impl Net {
             || connection.ended.is_some()
             || connection.peer_gone
             || self.room(link) * 3 >= connection.room_to_peer
+    }
+
+    /// The server begins to send, and waits for room; or all of it was taken.
+    pub(super) fn set_sends(&mut self, link: Link, sends: bool) {
+        let since = &mut self.connections[link.0].sends_since;
+        if sends {
+            since.get_or_insert(self.now);
+        } else {
+            *since = None;
+        }
     }
 
     /// The server's send waits, or waits no longer.

@@ -107,6 +107,7 @@ impl Machine {
         let copy = read(entry.address, entry.length as usize);
         let waits = entry.op_flags & libc::MSG_DONTWAIT.cast_unsigned() == 0;
         if waits {
+            self.net.set_sends(link, true);
             return self.hold(entry, Kind::Send { link, address: entry.address, sent: 0, copy });
         }
         let most = self.cut_short(copy.len());
@@ -335,6 +336,7 @@ impl Machine {
             *sent = now_sent;
         }
         self.net.set_blocked(link, false);
+        self.net.set_sends(link, now_sent < total);
         // A signal can end it early, in spite of MSG_WAITALL.
         if now_sent == total || self.random.one_in(self.faults.end) {
             return self.end(at, now_sent as i32);
