@@ -14,9 +14,9 @@ mod linger;
 mod rate;
 mod service;
 mod shed;
+mod signals;
 #[cfg(test)]
 pub(crate) mod simulated;
-mod signals;
 mod upgrade;
 mod worker;
 

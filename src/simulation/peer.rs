@@ -6,6 +6,7 @@ use super::rules::{EARLY, LATE, Rules};
 use crate::runtime::{Found, Link, Net};
 
 /// A peer, and what it has seen.
+#[expect(clippy::struct_excessive_bools, reason = "what it has seen, each independent of the others")]
 pub(super) struct Peer {
     pub(super) id: u64,
     pub(super) plan: Plan,
@@ -175,11 +176,10 @@ impl Peer {
         }
         let (most, pause) = match self.plan.reading {
             _ if self.reads_all => (ALL, 0),
-            Reading::Promptly => (ALL, 0),
             Reading::Slowly(_, _) if net.now < self.next_read => return Ok(()),
             Reading::Slowly(most, pause) => (most, pause),
             Reading::Never if net.at(link).ended.is_none() => return Ok(()),
-            Reading::Never => (ALL, 0),
+            Reading::Promptly | Reading::Never => (ALL, 0),
         };
         while net.is_readable(link) {
             self.next_read = net.now + pause;

@@ -5,6 +5,7 @@ use crate::runtime::Random;
 use crate::server::Deadlines;
 
 /// One request, and what must come back.
+#[expect(clippy::struct_excessive_bools, reason = "facts of one request, independent of each other")]
 pub(super) struct Ask {
     pub(super) bytes: Vec<u8>,
     /// How long its head is.
@@ -122,8 +123,10 @@ impl Plan {
 
 const NO_HOST: &str = "GET / HTTP/1.1\r\n\r\n";
 const GARBAGE: &str = "\u{1}\u{2}\u{3} garbage\r\n\r\n";
-const BAD_CHUNK: &str = "POST /collect/0/0/0/0 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n\r\n";
-const TWO_LENGTHS: &str = "POST /plain/0/0/0/0 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx";
+const BAD_CHUNK: &str =
+    "POST /collect/0/0/0/0 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n\r\n";
+const TWO_LENGTHS: &str =
+    "POST /plain/0/0/0/0 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx";
 
 fn ask(random: &mut Random, connection: u64, number: u64, deadlines: &Deadlines) -> Ask {
     let refused = |text: &str, expects: &'static [u16]| Ask {
@@ -180,7 +183,13 @@ fn ask(random: &mut Random, connection: u64, number: u64, deadlines: &Deadlines)
     let closes = random.one_in(30);
     let is_old = body.is_none() && random.one_in(40);
     let reads_body = matches!(kind, "collect" | "sendback");
-    let method = if is_head { "HEAD" } else if body.is_some() { "POST" } else { "GET" };
+    let method = if is_head {
+        "HEAD"
+    } else if body.is_some() {
+        "POST"
+    } else {
+        "GET"
+    };
     let version = if is_old { "HTTP/1.0" } else { "HTTP/1.1" };
     let mut text = format!("{method} {target} {version}\r\nHost: a\r\n");
     if closes {
@@ -195,7 +204,7 @@ fn ask(random: &mut Random, connection: u64, number: u64, deadlines: &Deadlines)
             text.push_str("Expect: 100-continue\r\n");
         }
         if random.one_in(2) {
-            text.push_str(&format!("Content-Length: {length}\r\n"));
+            text = format!("{text}Content-Length: {length}\r\n");
             after = content;
         } else {
             text.push_str("Transfer-Encoding: chunked\r\n");
@@ -226,7 +235,11 @@ const BODY: u64 = 1 << 20;
 
 fn chunk(random: &mut Random, mut content: &[u8], out: &mut Vec<u8>) {
     while !content.is_empty() {
-        let length = if random.one_in(3) { content.len() } else { (1 + content.len() / 20 + random.length(20_000)).min(content.len()) };
+        let length = if random.one_in(3) {
+            content.len()
+        } else {
+            (1 + content.len() / 20 + random.length(20_000)).min(content.len())
+        };
         out.extend_from_slice(format!("{length:x}\r\n").as_bytes());
         out.extend_from_slice(&content[..length]);
         out.extend_from_slice(b"\r\n");

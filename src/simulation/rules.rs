@@ -54,7 +54,8 @@ impl Peer {
             Reading::Never => {
                 // The last piece of an answer may be left to the wait for the next request, and is waited for after it. The
                 // peer is looked at now and then.
-                let wait = micros(deadlines.idle.max(deadlines.head) + deadlines.write + deadlines.write / 4) + SECOND;
+                let wait = micros(deadlines.idle.max(deadlines.head) + deadlines.write + deadlines.write / 4)
+                    + SECOND;
                 connection.blocked_since.map(|since| (since + wait, "the wait for a peer that does not read"))
             }
             Reading::Slowly(..) => None,
@@ -64,24 +65,33 @@ impl Peer {
                 let from = self.sent[self.answered].max(self.last_answer).max(accepted);
                 Some((from + takes + PROMPT, "an exchange"))
             }
-            Reading::Promptly if self.written < self.plan.stops_at || self.plan.ending != Ending::Stalls => None,
+            Reading::Promptly if self.written < self.plan.stops_at || self.plan.ending != Ending::Stalls => {
+                None
+            }
             // A drain gives everybody a moment for one more request.
-            Reading::Promptly => self.stalled_until(accepted, deadlines).map(|(due, what)| {
-                (drain_began.map_or(due, |began| due.max(began + SECOND)), what)
-            }),
+            Reading::Promptly => {
+                let (due, what) = self.stalled_until(accepted, deadlines);
+                Some((drain_began.map_or(due, |began| due.max(began + SECOND)), what))
+            }
         };
         own.into_iter().chain(drain).min()
     }
 
     /// When a connection must have ended on which the peer does nothing any more.
-    fn stalled_until(&self, accepted: u64, deadlines: &Deadlines) -> Option<(u64, &'static str)> {
+    fn stalled_until(&self, accepted: u64, deadlines: &Deadlines) -> (u64, &'static str) {
         let [start, body, _] = self.marks(self.answered);
         let last = self.last_answer.max(accepted);
         let (head, wait) = (micros(deadlines.head), micros(deadlines.body));
-        Some(match self.written {
-            written if written < start => (last.max(self.last_write) + wait, "the wait for a body that is not wanted"),
-            written if written == start && self.answered == 0 => (accepted + head, "the wait for a first request"),
-            written if written == start => (last.max(self.last_write) + micros(deadlines.idle), "an idle connection"),
+        match self.written {
+            written if written < start => {
+                (last.max(self.last_write) + wait, "the wait for a body that is not wanted")
+            }
+            written if written == start && self.answered == 0 => {
+                (accepted + head, "the wait for a first request")
+            }
+            written if written == start => {
+                (last.max(self.last_write) + micros(deadlines.idle), "an idle connection")
+            }
             written if written < body => {
                 // From the first byte of the head, which may have come together with others.
                 (last.max(self.begun[self.answered]) + head, "the wait for a head")
@@ -90,7 +100,7 @@ impl Peer {
                 let takes = self.ask(self.answered).map_or(0, |ask| ask.takes);
                 (last.max(self.last_write) + takes + wait, "the wait for a body")
             }
-        })
+        }
     }
 
     /// Whether a request that has not come could have been given up.
@@ -127,7 +137,9 @@ impl Peer {
         let was_not_read = match self.plan.reading {
             Reading::Promptly => false,
             // A piece of an answer has one deadline, however the peer takes it.
-            Reading::Slowly(..) => net.at(link).sends_since.is_some_and(|since| at_least(since, deadlines.write)),
+            Reading::Slowly(..) => {
+                net.at(link).sends_since.is_some_and(|since| at_least(since, deadlines.write))
+            }
             Reading::Never => at_least(self.last_read, deadlines.write),
         };
         if was_not_read || !is_prompt && self.reset {
@@ -161,7 +173,9 @@ impl Peer {
         let last = if is_prompt { self.last_answer.max(self.last_write) } else { self.last_write };
         let may_end = match self.written {
             // One deadline for all of a body that is not wanted.
-            written if written < start => at_least(self.last_answer.min(self.last_write), rules.body_at_least()),
+            written if written < start => {
+                at_least(self.last_answer.min(self.last_write), rules.body_at_least())
+            }
             written if written > start => false,
             _ if self.answered == 0 => {
                 net.at(link).accepted.is_some_and(|accepted| at_least(accepted, deadlines.head))

@@ -56,9 +56,8 @@ fn simulate(seed: u64, tells: bool) -> Result<Outcome, String> {
         ..Limits::default()
     };
     let drain = second(500, 8_000, &mut random);
-    let peers: Vec<_> = (0..random.between(1, 7))
-        .map(|id| Peer::new(id, Plan::new(&mut random, id, &deadlines)))
-        .collect();
+    let peers: Vec<_> =
+        (0..random.between(1, 7)).map(|id| Peer::new(id, Plan::new(&mut random, id, &deadlines))).collect();
     let world = Rc::new(RefCell::new(World {
         rules: Rules {
             deadlines: deadlines.clone(),
@@ -143,8 +142,17 @@ fn broken(stub: &Stub, world: &Rc<RefCell<World>>) -> Option<String> {
 /// How often the kernel does what.
 fn weather(random: &mut Random) -> Faults {
     let completions = if random.one_in(4) { random.between(2, 16) as usize } else { 8_192 };
-    let calm =
-        Faults { enter: 0, partial: 0, short: 0, no_buffers: 0, end: 0, late: 0, accept: 0, slow: 200, completions };
+    let calm = Faults {
+        enter: 0,
+        partial: 0,
+        short: 0,
+        no_buffers: 0,
+        end: 0,
+        late: 0,
+        accept: 0,
+        slow: 200,
+        completions,
+    };
     match random.below(6) {
         0 => calm,
         1 => Faults { short: 2, ..calm },

@@ -14,6 +14,7 @@ const SUBMISSIONS: u32 = 1024;
 const COMPLETIONS: u32 = 8192;
 
 /// An instance of `io_uring(7)`; in tests also a [stub](super::stub) of one.
+#[cfg_attr(test, expect(clippy::large_enum_variant, reason = "there is one for each core"))]
 pub(super) enum Kernel {
     Real(IoUring),
     #[cfg(test)]

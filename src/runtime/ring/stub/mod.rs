@@ -233,7 +233,7 @@ impl Machine {
         if self.random.one_in(self.faults.enter) {
             let errors = [libc::EINTR, libc::EAGAIN, libc::EBUSY];
             let error = errors[self.random.below(3) as usize];
-            self.net.note("enter fails", 0, error as u64);
+            self.net.note("enter fails", 0, error.unsigned_abs().into());
             return Err(io::Error::from_raw_os_error(error));
         }
         let mut taken = self.submissions.len();

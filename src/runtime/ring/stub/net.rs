@@ -23,6 +23,7 @@ pub(crate) struct Net {
 
 /// One connection. `server` and `peer` name its two ends.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "facts of two ends, independent of each other")]
 pub(crate) struct Connection {
     to_server: VecDeque<u8>,
     to_peer: VecDeque<u8>,

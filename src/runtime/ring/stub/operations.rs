@@ -3,13 +3,13 @@
 use io_uring::opcode;
 use std::os::fd::{IntoRawFd, RawFd};
 
+use super::Machine;
 use super::descriptors;
 use super::entry::{
     ACCEPT_MULTISHOT, BUFFER_SELECT, CANCEL_ANY, CANCEL_FD, Completion, RECEIVE_MULTISHOT, SKIP_SUCCESS,
     Submission, TIMEOUT_UPDATE, holds, read, timespec, write,
 };
 use super::net::{Found, Link};
-use super::Machine;
 
 /// An operation that the kernel holds.
 pub(super) struct Operation {
@@ -26,6 +26,11 @@ enum Kind {
     Send { link: Link, address: u64, sent: usize, copy: Vec<u8> },
     Read { address: u64, length: usize },
     Timeout { due: u64 },
+}
+
+/// An amount as the result of an operation; the kernel moves no more at a time.
+fn amount(of: usize) -> i32 {
+    i32::try_from(of).unwrap_or(i32::MAX)
 }
 
 /// What one look at an operation brought.
@@ -112,18 +117,21 @@ impl Machine {
         }
         let most = self.cut_short(copy.len());
         let result = match self.net.server_writes(link, &copy[..most]) {
-            Ok(sent) => sent as i32,
+            Ok(sent) => amount(sent),
             Err(error) => -error,
         };
         // A short send fails where all of it was wanted (MSG_WAITALL), and a failure is always told.
-        if result != entry.length as i32 || entry.flags & SKIP_SUCCESS == 0 {
+        if result != entry.length.cast_signed() || entry.flags & SKIP_SUCCESS == 0 {
             self.batch.push(Completion::last(entry.user_data, result));
         }
     }
 
     fn close(&mut self, entry: &Submission) {
         if self.operations.iter().any(|operation| operation.fd == entry.fd) {
-            self.violation(format!("descriptor {} is closed while the kernel has operations on it", entry.fd));
+            self.violation(format!(
+                "descriptor {} is closed while the kernel has operations on it",
+                entry.fd
+            ));
         }
         match self.descriptors.close(entry.fd) {
             Some((link, hard)) => {
@@ -140,9 +148,8 @@ impl Machine {
             flags if flags & CANCEL_FD != 0 => operation.fd == entry.fd,
             _ => operation.user_data == entry.address,
         };
-        let found: Vec<_> =
-            (0..self.operations.len()).filter(|at| matches(&self.operations[*at])).collect();
-        let mut result = if found.is_empty() { -libc::ENOENT } else { found.len() as i32 };
+        let found: Vec<_> = (0..self.operations.len()).filter(|at| matches(&self.operations[*at])).collect();
+        let mut result = if found.is_empty() { -libc::ENOENT } else { amount(found.len()) };
         for at in found {
             let mut takes_effect = self.net.now;
             if self.random.one_in(self.faults.late) {
@@ -204,7 +211,7 @@ impl Machine {
             Kind::Send { link, sent, .. } => {
                 let (link, sent) = (*link, *sent);
                 self.net.set_blocked(link, false);
-                if sent > 0 { sent as i32 } else { -libc::ECANCELED }
+                if sent > 0 { amount(sent) } else { -libc::ECANCELED }
             }
             _ => -libc::ECANCELED,
         };
@@ -296,7 +303,7 @@ impl Machine {
                     None => Err("there are no buffers".to_owned()),
                 };
                 match filled {
-                    Ok(id) => self.bring(Completion::last(user_data, bytes.len() as i32).with_buffer(id)),
+                    Ok(id) => self.bring(Completion::last(user_data, amount(bytes.len())).with_buffer(id)),
                     Err(what) => {
                         self.violation(what);
                         Step::Waits
@@ -329,7 +336,7 @@ impl Machine {
             Ok(taken) => sent + taken,
             Err(error) => {
                 self.net.set_blocked(link, false);
-                return self.end(at, if sent > 0 { sent as i32 } else { -error });
+                return self.end(at, if sent > 0 { amount(sent) } else { -error });
             }
         };
         if let Kind::Send { sent, .. } = &mut self.operations[at].kind {
@@ -339,7 +346,7 @@ impl Machine {
         self.net.set_sends(link, now_sent < total);
         // A signal can end it early, in spite of MSG_WAITALL.
         if now_sent == total || self.random.one_in(self.faults.end) {
-            return self.end(at, now_sent as i32);
+            return self.end(at, amount(now_sent));
         }
         Step::Goes
     }
@@ -352,7 +359,7 @@ impl Machine {
         match descriptors::read(fd, length) {
             Ok(bytes) => {
                 write(address, &bytes);
-                self.end(at, bytes.len() as i32)
+                self.end(at, amount(bytes.len()))
             }
             Err(error) => self.end(at, -error.raw_os_error().unwrap_or(libc::EIO)),
         }

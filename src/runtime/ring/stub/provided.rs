@@ -16,8 +16,9 @@ pub(super) struct Provided {
     tail: u16,
     /// What the kernel has, the one it takes next first.
     queue: VecDeque<Buffer>,
-    /// Which numbers it has.
+    /// Which numbers it has, and which it has ever filled.
     has: Vec<bool>,
+    used: Vec<bool>,
     poison: Vec<u8>,
 }
 
@@ -30,7 +31,15 @@ struct Buffer {
 
 impl Provided {
     pub(super) fn new(ring: u64, count: u16) -> Self {
-        Self { ring, count, tail: 0, queue: VecDeque::new(), has: vec![false; count.into()], poison: Vec::new() }
+        Self {
+            ring,
+            count,
+            tail: 0,
+            queue: VecDeque::new(),
+            has: vec![false; count.into()],
+            used: vec![false; count.into()],
+            poison: Vec::new(),
+        }
     }
 
     /// Takes what was added, and says what is wrong with it.
@@ -52,7 +61,10 @@ impl Provided {
                 _ => return Err(format!("buffer {} was given to the kernel, which has it", buffer.id)),
             }
             self.poison.resize(self.poison.len().max(buffer.length), POISON);
-            write(buffer.address, &self.poison[..buffer.length]);
+            // What was never used has nothing to tell, and most never are.
+            if self.used[usize::from(buffer.id)] {
+                write(buffer.address, &self.poison[..buffer.length]);
+            }
             self.queue.push_back(buffer);
         }
         Ok(())
@@ -66,7 +78,8 @@ impl Provided {
     /// Puts bytes that fit into the next buffer; its number, if it was as the kernel had left it.
     pub(super) fn fill(&mut self, bytes: &[u8]) -> Result<u16, String> {
         let buffer = self.queue.pop_front().ok_or("no buffer is left")?;
-        if !holds(buffer.address, &self.poison[..buffer.length]) {
+        let used = std::mem::replace(&mut self.used[usize::from(buffer.id)], true);
+        if used && !holds(buffer.address, &self.poison[..buffer.length]) {
             return Err(format!("buffer {} was written to while the kernel had it", buffer.id));
         }
         write(buffer.address, bytes);
