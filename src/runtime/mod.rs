@@ -39,6 +39,6 @@ pub(crate) use self::takeover::{Offer, Shared, is_offered, take_over};
 pub(crate) use self::timer::Timer;
 
 #[cfg(test)]
-pub(crate) use self::ring::{Faults, Found, Link, Net, Outside, Random, Stub, mix};
+pub(crate) use self::ring::{Faults, Found, Link, Machine, Net, Outside, Random, Stub, mix};
 #[cfg(test)]
 pub(crate) use self::simulated::Simulated;

@@ -17,7 +17,7 @@ use crate::server::{Answer, Service};
 use crate::{Bytes, Error, StatusCode};
 
 /// The longest body that is collected.
-pub(super) const COLLECTED: usize = 256 << 10;
+pub(super) const COLLECTED: usize = 20 << 10;
 
 /// The bytes of one exchange from `start` on, which no other has: of a connection, and a number on it.
 pub(super) fn bytes(connection: u64, number: u64, start: usize, length: usize) -> Vec<u8> {

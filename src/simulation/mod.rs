@@ -14,7 +14,7 @@ use self::run::run;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many seeds a plain `cargo test` runs.
-const SEEDS: u64 = 3_000;
+const SEEDS: u64 = 2_000;
 
 fn variable(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;
@@ -36,7 +36,7 @@ fn every_seed_keeps_every_promise() {
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
-                while std::env::var("KIANG_GO_ON").is_ok() || failed.load(Ordering::Relaxed) == u64::MAX {
+                while failed.load(Ordering::Relaxed) == u64::MAX {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= seeds {
                         return;

@@ -159,7 +159,7 @@ impl Peer {
         if self.concluded {
             return Ok(());
         }
-        self.step(link, net);
+        self.step(link, net, rules)?;
         match self.due(net, rules) {
             Some((due, what)) if due + LATE < net.now => {
                 Err(format!("{what} should have ended by {due} us, and it is {}", net.now))
@@ -272,12 +272,16 @@ impl Peer {
     }
 
     /// Sends the next piece, or ends.
-    fn step(&mut self, link: Link, net: &mut Net) {
+    fn step(&mut self, link: Link, net: &mut Net, rules: &Rules) -> Result<(), String> {
         while self.next_step().is_some_and(|at| at <= net.now) {
             if self.written == self.plan.stops_at {
-                return self.end(link, net);
+                self.end(link, net);
+                return Ok(());
             }
             let number = self.sent.len();
+            if self.is_not_invited(net.at(link).accepted, net.now, rules) {
+                return Err(format!("request {number} waits for 100, and nothing comes"));
+            }
             let [start, body, end] = self.marks(number);
             let waits = self.ask(number).is_some_and(|ask| ask.waits_for_continue);
             let stop = if waits && self.written < body { body } else { end };
@@ -301,6 +305,19 @@ impl Peer {
                 self.next_write += 500;
             }
         }
+        Ok(())
+    }
+
+    /// Whether the request whose body is held back has waited too long, with nothing in its way.
+    fn is_not_invited(&self, accepted: Option<u64>, now: u64, rules: &Rules) -> bool {
+        let Some((number, count, since)) = self.awaits else { return false };
+        self.written == self.marks(number)[1]
+            && self.reader.continues == count
+            && self.answered == number
+            && self.plan.reading == Reading::Promptly
+            && rules.drain_began.is_none()
+            && accepted.is_some_and(|accepted| self.last_answer.max(accepted) <= since)
+            && since + PATIENCE <= now
     }
 
     fn end(&mut self, link: Link, net: &mut Net) {

@@ -128,10 +128,20 @@ const BAD_CHUNK: &str =
 const TWO_LENGTHS: &str =
     "POST /plain/0/0/0/0 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx";
 
-fn ask(random: &mut Random, connection: u64, number: u64, deadlines: &Deadlines) -> Ask {
-    let refused = |text: &str, expects: &'static [u16]| Ask {
-        bytes: text.as_bytes().to_vec(),
+/// Sometimes a request that must be refused.
+fn refused(random: &mut Random) -> Option<Ask> {
+    let (text, expects): (String, &[u16]) = match random.below(80) {
+        0 => (NO_HOST.to_owned(), &[400]),
+        1 => (GARBAGE.to_owned(), &[400]),
+        2 => (BAD_CHUNK.to_owned(), &[400]),
+        3 => (TWO_LENGTHS.to_owned(), &[400]),
+        4 => (format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(20_000)), &[431]),
+        5 => (format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(9_000)), &[414]),
+        _ => return None,
+    };
+    Some(Ask {
         head: text.len(),
+        bytes: text.into_bytes(),
         expects: Expects::Status(expects),
         waits_for_continue: false,
         // Often what is wrong is seen before the end.
@@ -139,38 +149,32 @@ fn ask(random: &mut Random, connection: u64, number: u64, deadlines: &Deadlines)
         may_close: true,
         is_head: false,
         takes: 0,
-    };
-    match random.below(80) {
-        0 => return refused(NO_HOST, &[400]),
-        1 => return refused(GARBAGE, &[400]),
-        2 => return refused(BAD_CHUNK, &[400]),
-        3 => return refused(TWO_LENGTHS, &[400]),
-        4 => {
-            let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(20_000));
-            return refused(&long, &[431]);
-        }
-        5 => return refused(&format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(9_000)), &[414]),
-        _ => {}
+    })
+}
+
+fn ask(random: &mut Random, connection: u64, number: u64, deadlines: &Deadlines) -> Ask {
+    if let Some(refused) = refused(random) {
+        return refused;
     }
     let most_wait = deadlines.handler.as_millis() as u64 / 2;
     let most = if random.one_in(16) { 300 << 10 } else { 3_000 };
     let length = random.length(most);
     let wait = random.length(most_wait.min(200)) as u64;
-    let short = length.min(COLLECTED);
     let of = |length| Expects::Bytes(bytes(connection, number, 0, length));
     let back = |length| Expects::Bytes(bytes(connection, number + BODY, 0, length));
+    let collected = if length > COLLECTED { Expects::Status(&[413]) } else { back(length) };
     // Kind, a, b, the request's body, what comes back, milliseconds.
     let (kind, a, b, body, expects, takes) = match random.below(20) {
         0..=5 => ("plain", length, 0, None, of(length), 0),
         6..=8 => ("wait", length, wait as usize, None, of(length), wait),
         9 => ("ask", length, 0, None, of(length), 0),
-        10..=12 => ("collect", 0, random.below(2) as usize * wait as usize, Some(short), back(short), wait),
+        10..=12 => ("collect", 0, random.below(2) as usize * wait as usize, Some(length), collected, wait),
         13 | 14 => ("sendback", 0, 0, Some(length), back(length), 0),
         15 | 16 => {
             let piece = 1 + length / random.between(1, 12) as usize;
             ("stream", length, piece, None, of(length), 30)
         }
-        17 => ("plain", length, 0, Some(short), of(length), 0),
+        17 => ("plain", length, 0, Some(length.min(COLLECTED)), of(length), 0),
         18 if random.one_in(2) => ("panic", 0, 0, None, Expects::Status(&[500]), 0),
         18 => ("panics", 0, wait as usize, None, Expects::Status(&[500]), wait),
         _ if random.one_in(3) => {
@@ -182,6 +186,7 @@ fn ask(random: &mut Random, connection: u64, number: u64, deadlines: &Deadlines)
     let is_head = body.is_none() && random.one_in(20);
     let closes = random.one_in(30);
     let is_old = body.is_none() && random.one_in(40);
+    let is_refused = matches!(expects, Expects::Status([413]));
     let reads_body = matches!(kind, "collect" | "sendback");
     let method = if is_head {
         "HEAD"
@@ -223,8 +228,12 @@ fn ask(random: &mut Random, connection: u64, number: u64, deadlines: &Deadlines)
             expects => expects,
         },
         waits_for_continue,
-        is_answered_early: body.is_some() && kind != "collect",
-        may_close: closes || is_old || body.is_some() && !reads_body || is_head && kind == "stream",
+        is_answered_early: body.is_some() && (kind != "collect" || is_refused),
+        may_close: closes
+            || is_old
+            || is_refused
+            || body.is_some() && !reads_body
+            || is_head && kind == "stream",
         is_head,
         takes: takes * 1_000,
     }

@@ -11,7 +11,7 @@ use super::plan::Plan;
 use super::rules::{LATE, Rules, micros};
 use super::world::World;
 use crate::Limits;
-use crate::runtime::{Faults, Random, Simulated, Stub};
+use crate::runtime::{Faults, Machine, Random, Simulated, Stub};
 use crate::server::Deadlines;
 use crate::server::simulated::serve;
 
@@ -100,6 +100,10 @@ fn simulate(seed: u64, tells: bool) -> Result<Outcome, String> {
     }
     end(&simulated, &stub, &world).map_err(failed("the ring failed at its end"))?;
     let counts = simulated.core().counts();
+    // A ring that is dropped gives way to other threads for as long as something is late: few runs have the time.
+    if !seed.is_multiple_of(16) {
+        stub.machine(Machine::hurry);
+    }
     drop(simulated);
     let left = stub.machine(|machine| machine.all_held());
     if let Some(broken) = broken(&stub, &world) {

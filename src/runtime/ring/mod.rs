@@ -38,7 +38,7 @@ pub(super) use self::parking::Parking;
 pub(crate) use self::socket::Payload;
 pub(super) use self::socket::SocketId;
 #[cfg(test)]
-pub(crate) use self::stub::{Faults, Found, Link, Net, Outside, Random, Stub, mix};
+pub(crate) use self::stub::{Faults, Found, Link, Machine, Net, Outside, Random, Stub, mix};
 
 /// How often a core that [shares its thread](super::Beat) looks up from its sockets.
 static BEAT_EVERY: types::Timespec = types::Timespec::new().nsec(1_000_000);

@@ -205,6 +205,11 @@ impl Machine {
         self.violations.push(what);
     }
 
+    /// Completes everything in time from now on.
+    pub(crate) fn hurry(&mut self) {
+        self.faults.late = 0;
+    }
+
     /// How often the kernel was entered.
     pub(crate) fn enters(&self) -> u64 {
         self.enters
