@@ -1,7 +1,7 @@
 //! Core-local bytes: cheap to clone and to slice, counted without atomics.
 //!
-//! A [`Bytes`] is a view of memory that is static, owned, or *lent*: the ring's provided buffers are lent
-//! to the requests that arrived in them, and go back to the kernel when the last view is dropped.
+//! A [`Bytes`] is a view of memory that is static, owned, or *lent*: the ring lends its buffers to the requests that
+//! arrived in them, and a buffer goes back to the kernel when its last view is dropped.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -99,7 +99,7 @@ impl Bytes {
         let len = self.len();
         assert!(n <= len, "advanced by {n} in {len} bytes");
         if n == len {
-            // Lets go of the memory, so that a lent buffer goes back at once.
+            // The view lets go of its memory, so that a lent buffer goes back at once.
             *self = Self::new();
         } else {
             self.0.narrow(n, len - n);
@@ -157,7 +157,7 @@ impl Deref for Bytes {
     }
 }
 
-/// Memory that somebody lends: kept by its lender for ever, and wanted back.
+/// The owner of memory that is lent: it keeps the memory for ever, and wants to know when no lease is left.
 ///
 /// Two promises `Bytes` makes of every implementation, and the ring relies on: the memory does not move while
 /// a lease is held, and its contents do not change.

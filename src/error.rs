@@ -4,10 +4,12 @@ use http::StatusCode;
 use std::borrow::Cow;
 use std::fmt;
 
-/// What a fallible call of this crate returns.
+/// The result of a fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, where, and the status that a client should see when it happened while answering a request.
+/// A message that says what went wrong and where, the cause if there is one, and a status.
+///
+/// The status is that of the answer, if the error ends a request.
 #[derive(Debug)]
 pub struct Error {
     status: StatusCode,
@@ -16,31 +18,33 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error on our side: `500 Internal Server Error` if it ends a request. The message is for the log;
-    /// the client of a 5xx answer sees only the status (RFC 9110 section 15.6 asks for no more, and details
-    /// of a failure are nobody else's business).
+    /// An error of the server: `500 Internal Server Error`, if the error ends a request.
+    ///
+    /// The message goes to the log. The client of a 5xx answer sees only the status: the message may tell what is
+    /// confidential, and RFC 9110 section 15.6 asks for no more.
     pub fn new(message: impl Into<Cow<'static, str>>) -> Self {
         Self::with_status(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 
-    /// An error that answers a request with this status. Of a 4xx the client sees the message.
+    /// An error that answers a request with this status. The client of a 4xx answer sees the message, the client of a
+    /// 5xx answer only the status.
     pub fn with_status(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self { status, message: message.into(), source: None }
     }
 
-    /// Names what caused this error.
+    /// Names the cause of this error.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// The status this error answers a request with.
+    /// The status of the answer, if this error ends a request.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The message alone, without its causes.
+    /// The message alone, without the cause.
     pub fn message(&self) -> &str {
         &self.message
     }

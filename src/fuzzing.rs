@@ -1,10 +1,11 @@
-//! What the fuzz targets run; `fuzz/README.md` says how. Also run on their seeds by the unit tests.
+//! The functions that the fuzz targets run; `fuzz/README.md` says how. The unit tests run them on the seeds.
 //!
 //! Each function takes any bytes, and panics where the engine breaks a promise.
 
 use crate::bytes::Bytes;
-use crate::h1::replay::{End, chunked as encode, decode, replay};
-use crate::h1::{framing, parse, reference};
+use crate::h1::oracle::reference;
+use crate::h1::oracle::replay::{End, chunked as encode, decode, replay};
+use crate::h1::{framing, parse};
 use crate::http::headers::{is_token, is_value};
 use crate::http::limits::Limits;
 use crate::http::request::Head;
@@ -25,12 +26,12 @@ pub fn head(data: &[u8]) {
     for (name, value) in head.headers.iter() {
         assert!(is_token(name.as_bytes()) && is_value(value));
     }
-    // Its last byte was needed, and what comes behind it changes nothing.
+    // The head's last byte was needed, and bytes behind the head change nothing.
     let mut again = Head::default();
     assert_eq!(parse::head(&input.slice(..length - 1), &limits, &mut again), Ok(None));
     assert_eq!(parse::head(&input.slice(..length), &limits, &mut again), Ok(Some(length)));
     assert!(again.headers.iter().eq(head.headers.iter()));
-    let _ = framing::terms(&mut head, &mut framing::KnownHost::default());
+    let _ = framing::accept(&mut head, &mut framing::KnownHost::default());
 }
 
 /// A chunked body decodes the same whole and in pieces, and what was decoded comes through once more.

@@ -9,27 +9,33 @@ mod http;
 mod router;
 mod runtime;
 mod server;
+mod threads;
 
 pub mod doctor;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "_instructions")]
+#[doc(hidden)]
+pub mod instructions;
 pub mod logging;
 #[cfg(test)]
 mod simulation;
 
 pub use self::bytes::Bytes;
 pub use self::error::{Error, Result};
-pub use self::extract::{FromRequest, Json, Path, Peer, Query};
+pub use self::extract::{FromRequest, FromRequestParts, Json, Path, Peer, Query};
+pub use self::extract::{OptionalFromRequest, OptionalFromRequestParts};
 pub use self::http::body::{Body, Trailers};
 pub use self::http::headers::Headers;
-pub use self::http::limits::Limits;
+pub use self::http::limits::{InvalidSetting, Limits};
 pub use self::http::request::Request;
 pub use self::http::request_id::RequestId;
 pub use self::http::respond::IntoResponse;
 pub use self::http::response::Response;
 pub use self::http::upgrade::Upgraded;
 pub use self::router::{App, Handler};
+pub use self::runtime::files as fs;
 pub use self::runtime::{Beat, Core, Cores, Counts};
 pub use self::server::{AccessLog, Answer, Deadlines, Handle, Server, Service, Started};
 pub use ::http::{Method, StatusCode, Version};

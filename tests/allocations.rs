@@ -1,4 +1,4 @@
-//! A keep-alive request to a plain handler with a static body costs no heap allocation (DESIGN: "What it costs").
+//! A keep-alive request to a plain handler with a static body costs no heap allocation.
 
 mod support;
 

@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::Value;
-use support::{Server, ms};
+use support::{Launch, Server, file, ms};
 
 const UPLOAD_LIMIT: usize = 20 * 1024 * 1024;
 
@@ -86,6 +86,67 @@ fn json_items_beyond_the_dataset_hurt_nobody() {
     assert_eq!(client.get("/json/1?m=1").status, 200);
 }
 
+/// Two items in the shape of `HttpArena`'s dataset, one a line.
+const DATASET: &str = r#"[
+{"id":1,"name":"Alpha","category":"a","price":328,"quantity":15,"active":true,"tags":["x","y"],"rating":{"score":48,"count":127}},
+{"id":2,"name":"Beta \"é\"","category":"b","price":7,"quantity":2,"active":false,"tags":[],"rating":{"score":1,"count":0}}
+]"#;
+
+#[test]
+fn json_items_come_from_the_dataset_that_is_named() {
+    let path = file("dataset.json", DATASET);
+    let dataset: Value = serde_json::from_str(DATASET).expect("JSON");
+    let config = file("dataset.toml", &format!("dataset = \"{}\"\n", path.display()));
+    let path = path.to_str().expect("a plain path");
+    for server in [
+        Server::start(&["--dataset", path]),
+        Launch::serve(&[]).environment("KIANG_DATASET", path).start(),
+        Server::start(&["--config", config.to_str().expect("a plain path")]),
+    ] {
+        let mut client = server.connect();
+        for (asked, count) in [(1, 1), (2, 2), (50, 2)] {
+            let answer: Value =
+                serde_json::from_slice(&client.get(&format!("/json/{asked}?m=3")).body).expect("JSON");
+            assert_eq!(answer["count"], count);
+            for (item, expected) in
+                answer["items"].as_array().expect("a list").iter().zip(dataset.as_array().expect("a list"))
+            {
+                let mut expected = expected.clone();
+                let number = |key: &str| expected[key].as_i64().expect("a number");
+                expected["total"] = (number("price") * number("quantity") * 3).into();
+                assert_eq!(*item, expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_dataset_that_cannot_be_used_is_refused_with_the_place() {
+    let cases = [
+        ("cut.json", &DATASET[..60], "EOF while parsing a string at line 2 column "),
+        ("missing.json", "[\n{\"id\":1}\n]", "missing field `name` at line 2 column 8"),
+        ("odd.json", "[{\"id\":1,\n\"colour\":2}]", "unknown field `colour`"),
+        ("text.json", "[{\"id\":\"one\"}]", "invalid type: string \"one\", expected u32 at line 1 column 12"),
+        ("none.json", "[]", "its list is empty"),
+    ];
+    for (name, content, words) in cases {
+        let path = file(name, content);
+        let finished = Launch::serve(&["--dataset", path.to_str().expect("a plain path")]).finish();
+        let beginning = format!("kiang: the dataset `{}` cannot be used: ", path.display());
+        assert_eq!(finished.code, Some(1), "{finished:?}");
+        let last = finished.stderr.lines().last().unwrap_or_default();
+        assert!(last.starts_with(&beginning) && last.contains(words), "{words}: {finished:?}");
+    }
+    for (path, words) in [
+        ("/no/such/items.json", "No such file"),
+        ("/dev/zero", "more than 16777216 bytes"),
+        ("/", "directory"),
+    ] {
+        let finished = Launch::serve(&["--dataset", path]).finish();
+        assert!(finished.code == Some(1) && finished.stderr.contains(words), "{finished:?}");
+    }
+}
+
 #[test]
 fn upload_counts_twenty_mebibytes_without_holding_them() {
     let server = Server::start(&[]);
@@ -157,7 +218,7 @@ fn cores_counts_connections_and_requests_of_every_core() {
     assert_eq!(cores.len(), available.get());
     for (number, core) in cores.iter().enumerate() {
         assert_eq!(core["core"], number, "{core}");
-        assert!(core["cpu"].is_u64(), "{core}");
+        assert!(core["cpu"].is_u64() && core["runs_on"] == core["cpu"], "{core}");
     }
     let sum = |member: &str| cores.iter().map(|core| core[member].as_u64().expect("a count")).sum::<u64>();
     assert_eq!((sum("connections"), sum("accepted")), (21, 21));

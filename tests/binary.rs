@@ -232,9 +232,18 @@ fn help_and_version_are_no_errors() {
 fn doctor_names_what_it_looked_at() {
     let finished = run(&["doctor", "--bind", "127.0.0.1:0"]);
     let words = finished.stdout.to_lowercase();
-    for what in
-        ["kernel", "io_uring", "memlock", "open files", "somaxconn", "tcp_migrate_req", "governor", "port"]
-    {
+    for what in [
+        "kernel",
+        "io_uring",
+        "memlock",
+        "open files",
+        "somaxconn",
+        "tcp_migrate_req",
+        "governor",
+        "cpu quota",
+        "memory limit",
+        "port",
+    ] {
         assert!(words.contains(what), "{what} is missing: {finished:?}");
     }
     assert_eq!(finished.code, Some(0), "this machine runs the tests, so it will do: {finished:?}");

@@ -291,3 +291,31 @@ fn a_handler_and_a_stream_end_when_their_peer_is_gone() {
         until(ms(3000), "what nobody waits for any more has ended", || running() == 0);
     }
 }
+
+/// A send was taken for one under way for as long as receives that had to be armed again kept the ring's queue from
+/// being empty, and its connection slept until something else woke the core.
+#[test]
+fn a_core_that_sends_and_must_receive_again_does_not_fall_asleep_over_it() {
+    let server = Embedded::start(|_core| {
+        App::new()
+            .get("/", || "hello")
+            .post("/count", async |mut body: Body| {
+                let mut length = 0;
+                while let Some(Ok(piece)) = body.next().await {
+                    length += piece.len();
+                }
+                length.to_string()
+            })
+            .post("/echo", echo)
+    });
+    let mut client = server.connect();
+    for length in [10_000, 60_000, 70_000, 100_000, 200_000, 1_000_000] {
+        for _ in 0..5 {
+            let since = std::time::Instant::now();
+            assert_eq!(client.get("/").text(), "hello");
+            assert_eq!(client.post("/count", vec![b'x'; length]).text(), length.to_string());
+            assert_eq!(client.post("/echo", vec![b'x'; length.min(100_000)]).body.len(), length.min(100_000));
+            assert!(since.elapsed() < ms(3000), "{length} bytes took {:?}", since.elapsed());
+        }
+    }
+}

@@ -10,10 +10,11 @@ use std::cell::Cell;
 use std::io::{Read, Write};
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kiang::{App, Body, Core, Cores, Deadlines, Error, Service};
+use kiang::{App, Body, Bytes, Core, Cores, Deadlines, Error, Service};
 use socket2::SockRef;
 use support::{Client, Embedded, End, Failure, Server, ms};
 
@@ -367,4 +368,51 @@ fn a_peer_is_not_blamed_for_a_slow_handler() {
     }
     client.patience(support::PATIENCE);
     assert_eq!(client.response().text(), "4");
+}
+
+/// A server that owes a peer an answer, of which the last piece is stuck, and a short one behind it; then it waits for
+/// the body of a third request. Also what the handler of that one was told.
+fn owing_and_waiting(deadlines: Deadlines) -> (Embedded, Client, Arc<Mutex<Option<String>>>) {
+    let told = Arc::new(Mutex::new(None));
+    let server = {
+        let told = Arc::clone(&told);
+        embedded(deadlines, move |_core| {
+            // Two pieces, of which the kernel takes one.
+            let (large, told) = (Bytes::from(vec![b'x'; 512 << 10]), Arc::clone(&told));
+            App::new().get("/large", move || large.clone()).get("/small", || "small").post(
+                "/body",
+                async move |mut body: Body| {
+                    while let Some(piece) = body.next().await {
+                        if let Err(error) = piece {
+                            *told.lock().expect("no panic") = Some(error.to_string());
+                        }
+                    }
+                },
+            )
+        })
+    };
+    let mut client = server.connect();
+    SockRef::from(client.stream()).set_recv_buffer_size(8 << 10).expect("SO_RCVBUF is settable");
+    client.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\nGET /small HTTP/1.1\r\nHost: x\r\n\r\n");
+    client.send("POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhello");
+    (server, client, told)
+}
+
+#[test]
+fn a_peer_that_does_not_read_is_not_told_that_its_body_came_too_slowly() {
+    let deadlines = Deadlines { write: ms(400), ..Deadlines::default() };
+    let (_server, client, told) = owing_and_waiting(deadlines);
+    support::until(support::PATIENCE, "it is cut", || {
+        client.stream().take_error().expect("a socket").is_some()
+    });
+    assert_eq!(*told.lock().expect("no panic"), None);
+}
+
+#[test]
+fn the_deadline_of_a_body_holds_while_the_peer_does_not_read() {
+    let deadlines = Deadlines { body: ms(400), write: Duration::from_secs(60), ..Deadlines::default() };
+    let (_server, _client, told) = owing_and_waiting(deadlines);
+    support::until(support::PATIENCE, "the handler is told that the body came too slowly", || {
+        told.lock().expect("no panic").as_ref().is_some_and(|error| error.contains("came too slowly"))
+    });
 }

@@ -128,6 +128,21 @@ fn idle_connections_are_closed_and_the_server_leaves_early() {
 }
 
 #[test]
+fn an_idle_connection_may_be_given_more_time_for_one_more_request() {
+    let server = Server::start(&["--drain-idle-timeout", "8s", "--drain", "30s"]);
+    let mut client = server.connect();
+    assert_eq!(client.get("/plaintext").status, 200);
+    server.signal(Signal::TERM);
+    refuses_connections(&server);
+    client.patience(ms(1000));
+    assert_eq!(client.end(), End::Open, "closed after the 250 ms of the default");
+    client.patience(PATIENCE);
+    let response = client.get("/plaintext");
+    assert!(response.status == 200 && response.closes(), "{response:?}");
+    assert_eq!(server.finished(PATIENCE).code, Some(0));
+}
+
+#[test]
 fn a_server_without_connections_leaves_at_once_also_on_sigint() {
     for signal in [Signal::TERM, Signal::INT] {
         let server = Server::start(&["--drain", "30s"]);

@@ -120,6 +120,47 @@ fn a_refused_client_that_is_still_sending_can_read_why() {
 }
 
 #[test]
+fn a_refused_client_that_reads_only_when_it_has_sent_everything_can_read_why() {
+    // So do many clients, Python's and Node's among them.
+    const LENGTH: usize = 30 << 20;
+    let server = Server::start(&["--max-body", "1MB"]);
+    for (path, length, status) in
+        [("/upload", LENGTH, 413), ("/nowhere", 1_000_000, 404), ("/nowhere", LENGTH, 413)]
+    {
+        for _ in 0..3 {
+            let mut client = server.connect();
+            client.send(format!(
+                "POST {path} HTTP/1.1\r\nHost: kiang.test\r\nContent-Length: {length}\r\n\r\n"
+            ));
+            client.try_send(vec![b'x'; length]).expect("all of it is taken");
+            let response = client.response();
+            assert_eq!((response.status, response.closes()), (status, true), "{path}");
+            client.closed();
+        }
+    }
+}
+
+#[test]
+fn a_refused_client_that_sends_slowly_is_listened_to_for_as_long_as_it_may_be() {
+    let server = Server::start(&["--max-body", "1MB", "--linger-timeout", "3s"]);
+    let mut client = server.connect();
+    let since = Instant::now();
+    client.send("POST /upload HTTP/1.1\r\nHost: kiang.test\r\nContent-Length: 30000000\r\n\r\n");
+    while client.try_send([b'x'; 100]).is_ok() {
+        assert!(since.elapsed() < PATIENCE, "listened to for ever");
+        thread::sleep(ms(50));
+    }
+    assert!(since.elapsed() > ms(2500), "{:?}", since.elapsed());
+    // One that is silent is let go before.
+    let server = Server::start(&["--max-body", "1MB"]);
+    let since = Instant::now();
+    let mut client = server.connect();
+    client.send("POST /upload HTTP/1.1\r\nHost: kiang.test\r\nContent-Length: 30000000\r\n\r\n");
+    until(PATIENCE, "it is let go", || server.open_connections() == 1);
+    assert!((ms(1500)..ms(9000)).contains(&since.elapsed()), "{:?}", since.elapsed());
+}
+
+#[test]
 fn clients_that_never_read_are_bounded_and_cut_off() {
     let server = Server::start(&["--write-timeout", "2s"]);
     let mut other = server.connect();
@@ -192,6 +233,33 @@ fn out_of_descriptors_it_serves_on_says_so_once_and_recovers() {
         assert_eq!(client.response().text(), "Hello, World!", "who waited is accepted now");
     }
     assert_eq!(server.connect().get("/plaintext").status, 200);
+}
+
+#[test]
+fn out_of_descriptors_a_place_that_comes_free_is_taken_at_once() {
+    let server = Launch::serve(&["--cores", "1"]).limit("-n 64").start();
+    // Clients that reset as soon as they are answered, many more at a time than there are descriptors.
+    let (addr, since) = (server.addr(), Instant::now());
+    let clients: Vec<_> = (0..100)
+        .map(|_| {
+            thread::spawn(move || {
+                let mut answered = 0;
+                while since.elapsed() < ms(3000) {
+                    let Ok(mut client) = Client::try_connect(addr) else { continue };
+                    if client.try_send(PLAINTEXT).is_ok() && client.try_response().is_ok() {
+                        answered += 1;
+                    }
+                    client.reset();
+                }
+                answered
+            })
+        })
+        .collect();
+    let answered: u64 = clients.into_iter().map(|client| client.join().expect("no panic")).sum();
+    server.says("cannot accept a connection");
+    eprintln!("{answered} answered in 3 s");
+    // A pause of 100 ms for each error allows some 1,500.
+    assert!(answered > 3000, "{answered} answered in 3 s");
 }
 
 #[test]

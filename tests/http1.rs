@@ -213,6 +213,35 @@ fn pipelined_bodies_end_where_they_should() {
     }
 }
 
+#[test]
+fn a_chunked_body_that_nobody_reads_is_skipped_as_one_with_a_length_is() {
+    let server = Server::start(&["--cores", "1"]);
+    let mut client = server.connect();
+    let unread = |chunk: usize| {
+        let head = "POST /nowhere HTTP/1.1\r\nHost: kiang.test\r\nTransfer-Encoding: chunked\r\n\r\n";
+        format!("{head}{chunk:x}\r\n{}\r\n0\r\nX-Sum: 1\r\n\r\n", "x".repeat(chunk))
+    };
+    let get = "GET /plaintext HTTP/1.1\r\nHost: kiang.test\r\n\r\n";
+    client.send([unread(1), unread(1000), get.to_owned()].concat().repeat(3));
+    for _ in 0..3 {
+        for _ in 0..2 {
+            let response = client.response();
+            assert_eq!((response.status, response.closes()), (404, false));
+        }
+        is_hello(&client.response());
+    }
+    // Beyond the bound the body is not worth reading, and nothing behind it is answered.
+    client.send([unread(100_000), get.to_owned()].concat());
+    let response = client.response();
+    assert_eq!((response.status, response.closes()), (404, true));
+    client.closed();
+    // Of a body without its end nobody knows how long it is.
+    let mut client = server.connect();
+    client.send(unread(10).trim_end());
+    let response = client.response();
+    assert_eq!((response.status, response.closes()), (404, true));
+}
+
 // ---- How a request may be cut up ----
 
 #[test]
@@ -280,6 +309,16 @@ fn head_is_answered_as_get_without_the_body() {
     }
     // A body after the head would be taken for the next answer's beginning.
     is_hello(&client.get("/plaintext"));
+}
+
+#[test]
+fn a_path_is_the_same_with_characters_encoded_that_need_not_be() {
+    // RFC 3986, section 6.2.2.2
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    is_hello(&client.get("/plain%74ext"));
+    is_hello(&client.get("/%70laintext?%"));
+    assert_eq!(client.get("/%2Fplaintext").status, 404);
 }
 
 #[test]
@@ -438,6 +477,22 @@ fn a_body_that_is_too_large_is_413() {
     client.send("POST / HTTP/1.1\r\nHost: kiang.test\r\nTransfer-Encoding: chunked\r\n\r\n");
     client.send(format!("3e8\r\n{}\r\n", "x".repeat(1000))).send("1\r\n");
     is_final_error(&mut client, 413);
+}
+
+#[test]
+fn a_body_that_is_too_large_is_refused_in_the_same_words_wherever_that_shows() {
+    let refusal = |buffered: &str| {
+        let server = Server::start(&["--max-body", "1000", "--max-buffered-body", buffered]);
+        let mut client = server.connect();
+        let length = if buffered == "1000" { 1001 } else { 11 };
+        client.send("POST /baseline11 HTTP/1.1\r\nHost: kiang.test\r\n");
+        client.send(format!("Content-Length: {length}\r\n\r\n{}", "1".repeat(length)));
+        let response = client.response();
+        assert_eq!(response.status, 413);
+        response.text().to_owned()
+    };
+    assert_eq!(refusal("1000"), "the body is longer than this server reads\n", "by the engine");
+    assert_eq!(refusal("10"), "the body is longer than this server reads\n", "by an extractor");
 }
 
 // ---- Senseless ----

@@ -157,6 +157,45 @@ fn many_who_read_slowly_are_owed_a_bounded_amount_and_hinder_nobody() {
 }
 
 #[test]
+fn a_hundred_who_pipeline_thousands_of_requests_hold_nobody_up() {
+    const GREEDY: usize = 100;
+    const REQUEST: &str = "GET /json/50?m=1 HTTP/1.1\r\nHost: kiang.test\r\n\r\n";
+    let server = Server::start(&["--cores", "1"]);
+    let mut watch = Watch::start(&server);
+    // Measured in what the server itself does meanwhile, since it shares its processor with others here: an answer
+    // costs so much.
+    let spent = server.cpu_time();
+    for _ in 0..200 {
+        assert_eq!(watch.client.get("/json/50?m=1").status, 200);
+    }
+    let answer = server.cpu_time().saturating_sub(spent) / 200;
+    let mut greedy = connections(&server, GREEDY);
+    let requests = REQUEST.repeat(4000);
+    for client in &mut greedy {
+        SockRef::from(client.stream()).set_recv_buffer_size(2 << 10).expect("SO_RCVBUF is settable");
+        client.stream().set_nonblocking(true).expect("a socket");
+        let _ = client.stream().write(requests.as_bytes());
+    }
+    let (since, mut most) = (Instant::now(), Duration::ZERO);
+    while since.elapsed() < ms(2000) {
+        for client in &mut greedy {
+            let _ = client.stream().read(&mut [0; 512]);
+        }
+        let spent = server.cpu_time();
+        watch.look();
+        most = most.max(server.cpu_time().saturating_sub(spent));
+    }
+    drop(greedy);
+    eprintln!("an answer takes {answer:?}; another waited for {most:?} of work");
+    // Three answers for each of them. Unbounded it is fifteen.
+    assert!(
+        most < answer * 3 * GREEDY as u32,
+        "somebody waited for {most:?} of work; an answer takes {answer:?}"
+    );
+    until(PATIENCE, "descriptors are back to the start", || server.descriptors() <= watch.descriptors);
+}
+
+#[test]
 fn a_flood_of_connections_is_turned_away_while_those_within_are_served() {
     const FLOOD: usize = 4000;
     if raise_open_files() < FLOOD as u64 + 200 {

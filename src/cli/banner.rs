@@ -24,7 +24,7 @@ pub(crate) fn banner(app: AppName, started: &Started) -> String {
     text
 }
 
-/// An address one can open, of one that stands for all of this machine's.
+/// The address to open from this machine, for one that stands for all addresses of this machine.
 fn local(addr: SocketAddr) -> Option<SocketAddr> {
     match addr {
         SocketAddr::V4(addr) if addr.ip().is_unspecified() => Some((Ipv4Addr::LOCALHOST, addr.port()).into()),
@@ -33,7 +33,7 @@ fn local(addr: SocketAddr) -> Option<SocketAddr> {
     }
 }
 
-/// `2 cores (CPUs 0-1)`, with runs drawn together: a large machine has a hundred.
+/// `2 cores (CPUs 0-1)`: runs of numbers are drawn together, since a large machine has hundreds.
 fn cpus(cpus: &[usize]) -> String {
     let mut cpus = cpus.to_vec();
     cpus.sort_unstable();

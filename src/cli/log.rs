@@ -1,4 +1,5 @@
-//! The log on stderr: as text or as JSON, by a thread of its own, so that a stderr nobody reads holds up no core.
+//! The log on stderr, as text or as JSON. A thread of its own writes, so that a stderr that nobody reads holds up no
+//! core.
 
 use super::{Failure, unknown_variables};
 use env_logger::{Env, Target};
@@ -14,7 +15,7 @@ use std::{env, fmt, thread};
 
 /// The variable that says what is logged.
 pub(super) const VARIABLE: &str = "KIANG_LOG";
-/// glommio's own words are of use to nobody until it warns.
+/// The records of glommio below a warning are about glommio's own work, and help no operator.
 const FILTER: &str = "info,glommio=warn";
 /// How long the end of the process waits until its last words are written.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
@@ -58,7 +59,7 @@ impl FromStr for AccessLogTo {
     }
 }
 
-/// The log while it is open. Dropped, it waits until everything is written.
+/// The log while it is open. Its drop waits until everything is written.
 pub(super) struct Log(Writer);
 
 impl Log {
@@ -70,7 +71,7 @@ impl Log {
         };
         let writer = Writer::stderr("kiang-log", notice)
             .map_err(|error| Failure::Fault(format!("cannot start the log on stderr: {error}")))?;
-        // It fails only if another log was started before, and this is the only place that does.
+        // An error would mean that another log was started before. No other place starts one.
         let _ = env_logger::Builder::from_env(Env::default().filter_or(VARIABLE, FILTER))
             .format(move |line, record| {
                 let message = record.args().to_string();
@@ -92,13 +93,13 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        // What cannot be written by now has no other place to go to.
+        // Records that are not written by now have no other place to go to.
         let _ = self.0.wait(CLOSE_WITHIN);
     }
 }
 
-/// Logs a panic, whatever the filter. On a core the engine goes on, and must not wait for the log; anywhere else the
-/// process may be about to end.
+/// Logs a panic, whatever the filter. A core goes on after a panic, and must not wait for the log. Any other thread
+/// waits, since the process may be about to end.
 fn tell_panic(panic: &PanicHookInfo<'_>, format: LogFormat, writer: &Writer) {
     let thread = thread::current();
     let name = thread.name().unwrap_or("unnamed");
@@ -113,9 +114,9 @@ fn tell_panic(panic: &PanicHookInfo<'_>, format: LogFormat, writer: &Writer) {
         message = format!("{message}\n{backtrace}");
     }
     let line = format.line(Level::Error, "kiang::panic", message.trim_end());
-    // A writer takes everything.
+    // A writer never fails.
     let _ = writer.clone().write_all(line.as_bytes());
-    // `kiang-` and the core's number; other threads have words.
+    // A core's thread is `kiang-` and a number. Other threads have words in place of the number.
     let is_core =
         name.strip_prefix("kiang-").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
     if !is_core {
@@ -144,8 +145,8 @@ impl LogFormat {
     }
 }
 
-/// A message for people: further lines are set in, so that none can pass for a record, and other control characters
-/// are shown as what they are.
+/// A message for people. Further lines are set in, so that none can pass for a record. Other control characters are
+/// escaped.
 struct Printable<'a>(&'a str);
 
 impl fmt::Display for Printable<'_> {

@@ -11,9 +11,10 @@ mod units;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use settings::{Config, Settings};
+use std::env;
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
-use std::{env, io};
 
 /// A thread-per-core, shared-nothing HTTP engine for Linux on `io_uring`
 #[derive(Debug, Parser)]
@@ -64,9 +65,9 @@ struct FileArg {
 /// How a command failed.
 #[derive(Debug)]
 enum Failure {
-    /// What was asked for makes no sense: exit code 2.
+    /// The request makes no sense: exit code 2.
     Usage(String),
-    /// It could not be done: exit code 1.
+    /// The request could not be fulfilled: exit code 1.
     Fault(String),
 }
 
@@ -83,17 +84,20 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => return refuse(&error, &args),
     };
     let done = match cli.command {
-        Command::Serve(serve) => serve.config().and_then(|config| serve::serve(&config)),
+        Command::Serve(serve) => {
+            serve::survive_early_signals();
+            serve.config().and_then(|config| serve::serve(&config))
+        }
         Command::Doctor(args) => args.config().and_then(|config| doctor::print(&config.bind, args.json)),
     };
     match done {
         Ok(code) => code,
         Err(Failure::Usage(message)) => {
-            eprintln!("kiang: {message}");
+            complain(&message);
             ExitCode::from(2)
         }
         Err(Failure::Fault(message)) => {
-            eprintln!("kiang: {message}");
+            complain(&message);
             ExitCode::FAILURE
         }
     }
@@ -120,22 +124,22 @@ fn decide(settings: Settings, file: &FileArg) -> Result<Config, Failure> {
 fn refuse(error: &clap::Error, args: &[OsString]) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let _ = error.print(); // A closed stdout is nobody's fault here.
+            let _ = error.print(); // As with `say`.
             ExitCode::SUCCESS
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            eprintln!("kiang: no command given\n\n{}", Cli::command().render_help());
+            complain(&format!("no command given\n\n{}", Cli::command().render_help()));
             ExitCode::from(2)
         }
         _ => {
-            eprint!("kiang: {}", mistake(error, args));
+            complain(mistake(error, args).trim_end());
             ExitCode::from(2)
         }
     }
 }
 
-/// A usage error in clap's words, with the variable's name where the value came from the environment: clap
-/// names the flag that was never given.
+/// A usage error in clap's words. Where the value came from the environment clap names a flag that was never given, so
+/// the variable's name is added.
 fn mistake(error: &clap::Error, args: &[OsString]) -> String {
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
@@ -161,12 +165,12 @@ fn variable_of(flag: &str) -> Option<String> {
     Some(arg.get_env()?.to_string_lossy().into_owned())
 }
 
-/// Variables with our prefix that nothing reads: misspelled, most likely, and otherwise without any effect.
+/// Variables with our prefix that nothing reads. Most likely they are misspelled.
 fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
     let cli = Cli::command();
     let args = cli.get_subcommands().flat_map(clap::Command::get_arguments);
     let known: Vec<_> = args.filter_map(clap::Arg::get_env).chain([log::VARIABLE.as_ref()]).collect();
-    // Kubernetes gives every container of a namespace these, of a service that is called `kiang`.
+    // Kubernetes sets such variables for a service named `kiang`, in every container of the namespace.
     let from_kubernetes =
         |name: &str| ["KIANG_SERVICE_", "KIANG_PORT"].iter().any(|start| name.starts_with(start));
     names
@@ -175,10 +179,14 @@ fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
         .collect()
 }
 
-/// A broken pipe on stdout stops nothing.
+/// Prints a line to stdout. A stdout that nobody reads, or that is full, stops nothing.
 fn say(text: &str) {
-    use io::Write;
     let _ = writeln!(io::stdout().lock(), "{text}");
+}
+
+/// Prints the last message to stderr. A stderr that takes nothing must not change the exit code: `eprintln!` panics.
+fn complain(message: &str) {
+    let _ = writeln!(io::stderr().lock(), "kiang: {message}");
 }
 
 #[cfg(test)]

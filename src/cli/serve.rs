@@ -4,10 +4,14 @@ use super::log::Log;
 use super::settings::Config;
 use super::{Failure, banner, say};
 use kiang::Server;
-use kiang::doctor::{Verdict, examine};
+use kiang::doctor::{MEMLOCK_NEEDED, Verdict, examine};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signal_hook::consts::{SIGHUP, SIGUSR1};
+use signal_hook::flag;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 /// Serves until SIGTERM or SIGINT.
@@ -16,6 +20,8 @@ pub(super) fn serve(config: &Config) -> Result<ExitCode, Failure> {
     raise_limits();
     refuse_unless_fit(config)?;
     let app = config.app;
+    let loaded = app.load(config.dataset.as_deref()).map_err(Failure::Fault)?;
+    let banner = print_later()?;
     let mut server = bind(config)?
         .cores(config.cores.clone())
         .drain(config.drain)
@@ -24,18 +30,41 @@ pub(super) fn serve(config: &Config) -> Result<ExitCode, Failure> {
         .limits(config.limits.clone())
         .deadlines(config.deadlines.clone())
         .on_start(move |started| {
-            let banner = banner::banner(app, started);
-            // On a thread of its own: a stdout that nobody reads must not keep the process from its end.
-            if let Err(error) = thread::Builder::new().spawn(move || say(&banner)) {
-                log::warn!("there is no thread to print the banner: {error}");
-            }
+            // The receiver lives as long as the process.
+            let _ = banner.send(banner::banner(app, started));
         });
     if let Some(access_log) = &config.access_log {
         server = server.access_log(access_log.clone());
     }
     let limits = config.limits.clone();
-    server.run(move |core| app.build(core, &limits))?;
+    server.run(move |core| loaded.build(core, &limits))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Keeps the signals of a rotation from ending a process that has not begun to serve: a rotation signals every
+/// process of the service, also a successor that is just starting. The server gives them their meaning.
+pub(super) fn survive_early_signals() {
+    for signal in [SIGHUP, SIGUSR1] {
+        // Nobody reads the flag. Without a handler, the default action is no worse than before.
+        let _ = flag::register(signal, Arc::default());
+    }
+}
+
+/// Starts a thread that prints one text to stdout: a stdout that nobody reads must not keep the process from its end.
+fn print_later() -> Result<Sender<String>, Failure> {
+    let (give, given) = channel::<String>();
+    let print = move || {
+        if let Ok(text) = given.recv() {
+            say(&text);
+        }
+    };
+    match thread::Builder::new().name("kiang-banner".into()).spawn(print) {
+        Ok(_) => Ok(give),
+        Err(error) => Err(Failure::Fault(format!(
+            "cannot start a thread: {error}; allow more: pids.max of the cgroup (Docker: --pids-limit, systemd: \
+            TasksMax=), or `ulimit -u` of the user"
+        ))),
+    }
 }
 
 fn bind(config: &Config) -> kiang::Result<Server> {
@@ -44,9 +73,9 @@ fn bind(config: &Config) -> kiang::Result<Server> {
     config.bind[1..].iter().try_fold(server, |server, addr| server.and_bind(*addr))
 }
 
-/// Every failing check in the doctor's words, or nothing.
+/// Fails with every failing check, in the doctor's words.
 fn refuse_unless_fit(config: &Config) -> Result<(), Failure> {
-    // Who is to be followed holds its port until it is.
+    // A predecessor that hands its port over still holds the port now.
     let is_ours = |addr: &SocketAddr| config.takeover && Server::can_take_over(*addr);
     let addrs: Vec<_> = config.bind.iter().copied().filter(|addr| !is_ours(addr)).collect();
     let findings = examine(&addrs);
@@ -68,9 +97,8 @@ fn refuse_unless_fit(config: &Config) -> Result<(), Failure> {
 
 /// Below this many descriptors a busy server runs out of them.
 const FEW_FILES: u64 = 10_000;
-const FEW_LOCKED: u64 = 512 * 1024;
 
-/// Raises the soft limits to the hard ones, which needs no privilege.
+/// Raises the soft limits to the hard ones. No privilege is needed for that.
 fn raise_limits() {
     let files = raise(Resource::Nofile);
     if files.is_some_and(|files| files < FEW_FILES) {
@@ -79,7 +107,7 @@ fn raise_limits() {
             files.unwrap_or_default()
         );
     }
-    if getrlimit(Resource::Memlock).current.is_some_and(|locked| locked < FEW_LOCKED) {
+    if getrlimit(Resource::Memlock).current.is_some_and(|locked| locked < MEMLOCK_NEEDED) {
         raise(Resource::Memlock);
     }
 }

@@ -1,17 +1,19 @@
-//! What can be set, and where it was set: flag, environment, file or not at all, in this order.
+//! The settings of `serve`. A flag comes before the environment, the environment before the file, the file before the
+//! default.
 
 use super::apps::AppName;
 use super::log::{AccessLogTo, LogFormat};
 use super::units::{Address, Bound, Count, Deadline, Rate, Size, Span};
-use kiang::{AccessLog, Cores, Deadlines, Limits};
+use kiang::{AccessLog, Cores, Deadlines, Limits, Server};
 use serde::{Deserialize, Deserializer, de};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 use std::{fmt, fs};
 
-/// Everything that flag, environment and file can set. One definition serves all three, so that the key of a
-/// flag `--max-head` is always `max-head`, and its variable `KIANG_MAX_HEAD`.
+/// All settings. One definition serves flag, environment and file, so that the key of a flag `--max-head` is always
+/// `max-head`, and the variable `KIANG_MAX_HEAD`.
 #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Settings {
@@ -30,6 +32,10 @@ pub(crate) struct Settings {
     #[arg(long, env = "KIANG_APP", value_name = "APP")]
     #[serde(deserialize_with = "text")]
     app: Option<AppName>,
+
+    /// File with the items of the app `bench`, in the shape of HttpArena's `dataset.json` [default: built in]
+    #[arg(long, env = "KIANG_DATASET", value_name = "FILE")]
+    dataset: Option<PathBuf>,
 
     /// On SIGTERM or SIGINT, how long requests in flight may take to finish [default: 10s]
     #[arg(long, env = "KIANG_DRAIN", value_name = "DURATION")]
@@ -136,22 +142,38 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "text")]
     handler_timeout: Option<Deadline>,
 
-    /// Longest wait for a client to take the next piece of an answer, up to 256 KiB [default: 30s]
+    /// Longest time in which a client takes nothing of an answer that waits for it [default: 30s]
     #[arg(long, env = "KIANG_WRITE_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
     #[serde(deserialize_with = "text")]
     write_timeout: Option<Deadline>,
+
+    /// Longest time to listen to a client that still sends after its last answer [default: 30s]
+    #[arg(long, env = "KIANG_LINGER_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
+    #[serde(deserialize_with = "text")]
+    linger_timeout: Option<Deadline>,
+
+    /// Longest wait for one more request on an idle connection while the server drains [default: 250ms]
+    #[arg(long, env = "KIANG_DRAIN_IDLE_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
+    #[serde(deserialize_with = "text")]
+    drain_idle_timeout: Option<Deadline>,
+
+    /// Longest time to listen to a client that was told that there is no place for it [default: 1s]
+    #[arg(long, env = "KIANG_SHED_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
+    #[serde(deserialize_with = "text")]
+    shed_timeout: Option<Deadline>,
 }
 
 const LOGS: &str = "Logs (the one on stderr shows what KIANG_LOG says)";
 const LIMITS: &str = "Limits (on what one client may send)";
 const DEADLINES: &str = "Deadlines (a client that misses one loses its connection, a handler is dropped)";
 
-/// Everything, decided.
+/// All settings, each with a value.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) bind: Vec<SocketAddr>,
     pub(crate) cores: Cores,
     pub(crate) app: AppName,
+    pub(crate) dataset: Option<PathBuf>,
     pub(crate) drain: Duration,
     pub(crate) takeover: bool,
     pub(crate) balance: bool,
@@ -162,7 +184,7 @@ pub(crate) struct Config {
 }
 
 impl Settings {
-    /// Nothing but addresses.
+    /// Addresses, and no other setting.
     pub(crate) fn with_bind(bind: Option<Vec<Address>>) -> Self {
         Self { bind, ..Self::default() }
     }
@@ -183,38 +205,22 @@ impl Settings {
         })
     }
 
-    /// These settings, and where they say nothing, those.
+    /// These settings; where one of them is absent, the one of `other`.
     pub(crate) fn or(self, other: Self) -> Self {
-        Self {
-            bind: self.bind.or(other.bind),
-            cores: self.cores.or(other.cores),
-            app: self.app.or(other.app),
-            drain: self.drain.or(other.drain),
-            takeover: self.takeover.or(other.takeover),
-            balance: self.balance.or(other.balance),
-            access_log: self.access_log.or(other.access_log),
-            access_log_sample: self.access_log_sample.or(other.access_log_sample),
-            log_format: self.log_format.or(other.log_format),
-            max_head: self.max_head.or(other.max_head),
-            max_headers: self.max_headers.or(other.max_headers),
-            max_target: self.max_target.or(other.max_target),
-            max_body: self.max_body.or(other.max_body),
-            max_buffered_body: self.max_buffered_body.or(other.max_buffered_body),
-            max_chunk_extensions: self.max_chunk_extensions.or(other.max_chunk_extensions),
-            max_trailers: self.max_trailers.or(other.max_trailers),
-            max_requests: self.max_requests.or(other.max_requests),
-            max_connections: self.max_connections.or(other.max_connections),
-            max_connections_per_peer: self.max_connections_per_peer.or(other.max_connections_per_peer),
-            head_timeout: self.head_timeout.or(other.head_timeout),
-            body_timeout: self.body_timeout.or(other.body_timeout),
-            min_body_rate: self.min_body_rate.or(other.min_body_rate),
-            idle_timeout: self.idle_timeout.or(other.idle_timeout),
-            handler_timeout: self.handler_timeout.or(other.handler_timeout),
-            write_timeout: self.write_timeout.or(other.write_timeout),
+        // The compiler names a field that is missing here.
+        macro_rules! each_or {
+            ($($field:ident)*) => { Self { $($field: self.$field.or(other.$field),)* } };
+        }
+        each_or! {
+            bind cores app dataset drain takeover balance access_log access_log_sample log_format
+            max_head max_headers max_target max_body max_buffered_body max_chunk_extensions max_trailers max_requests
+            max_connections max_connections_per_peer
+            head_timeout body_timeout min_body_rate idle_timeout handler_timeout write_timeout
+            linger_timeout drain_idle_timeout shed_timeout
         }
     }
 
-    /// Fills in the defaults, and checks what one value alone does not show.
+    /// Fills in the defaults, and checks what takes more than one value to see.
     pub(crate) fn decide(self) -> Result<Config, String> {
         let (limits, deadlines) = (Limits::default(), Deadlines::default());
         let size = |size: Option<Size>, default| match size {
@@ -227,7 +233,8 @@ impl Settings {
             bind: self.bind.map_or_else(default_bind, |all| all.iter().map(|addr| addr.0).collect()),
             cores: self.cores.unwrap_or_default(),
             app: self.app.unwrap_or_default(),
-            drain: self.drain.map_or(DRAIN, |span| span.0),
+            dataset: self.dataset,
+            drain: self.drain.map_or(Server::DEFAULT_DRAIN, |span| span.0),
             takeover: self.takeover.unwrap_or_default(),
             balance: self.balance.unwrap_or_default(),
             access_log: self.access_log.and_then(|to| to.0).map(|log| log.sample(sample)),
@@ -235,7 +242,7 @@ impl Settings {
             limits: Limits {
                 head_bytes,
                 headers: self.max_headers.map_or(limits.headers, |count| count.0),
-                // Who sets only the head's limit means the target as well.
+                // A lower limit of the head alone is meant for the target as well.
                 target_bytes: size(self.max_target, limits.target_bytes.min(head_bytes)),
                 body_bytes: self.max_body.map_or(limits.body_bytes, |size| size.0),
                 buffered_body_bytes: size(self.max_buffered_body, limits.buffered_body_bytes),
@@ -254,6 +261,9 @@ impl Settings {
                 idle: self.idle_timeout.map_or(deadlines.idle, |deadline| deadline.0),
                 handler: self.handler_timeout.map_or(deadlines.handler, |deadline| deadline.0),
                 write: self.write_timeout.map_or(deadlines.write, |deadline| deadline.0),
+                linger: self.linger_timeout.map_or(deadlines.linger, |deadline| deadline.0),
+                drain_idle: self.drain_idle_timeout.map_or(deadlines.drain_idle, |deadline| deadline.0),
+                shed: self.shed_timeout.map_or(deadlines.shed, |deadline| deadline.0),
             },
         };
         config.check()?;
@@ -273,44 +283,46 @@ impl Config {
             return Err(format!("`bind` names {addr} twice"));
         }
         self.cores.cpus().map_err(|error| format!("`cores`: {error}"))?;
-        if self.limits.head_bytes > Limits::MOST_HEAD_BYTES {
-            return Err(format!(
-                "`max-head` is {} bytes, but at most {} are possible",
-                self.limits.head_bytes,
-                Limits::MOST_HEAD_BYTES
-            ));
+        if self.dataset.is_some() && self.app != AppName::Bench {
+            return Err(format!("`dataset` is for the app `bench`, and this is `{}`", self.app));
         }
-        if self.limits.target_bytes > self.limits.head_bytes {
-            return Err(format!(
-                "`max-target` is {} bytes, more than the {} of `max-head`, which it is a part of",
-                self.limits.target_bytes, self.limits.head_bytes
-            ));
-        }
-        if self.limits.trailer_bytes > Limits::MOST_TRAILER_BYTES {
-            return Err(format!(
-                "`max-trailers` is {} bytes, but at most {} are possible",
-                self.limits.trailer_bytes,
-                Limits::MOST_TRAILER_BYTES
-            ));
-        }
-        if self.limits.headers > Limits::MOST_HEADERS {
-            return Err(format!(
-                "`max-headers` is {}, but at most {} are possible",
-                self.limits.headers,
-                Limits::MOST_HEADERS
-            ));
-        }
-        Ok(())
+        let checked = self.limits.check().and_then(|()| self.deadlines.check());
+        checked.map_err(|invalid| format!("`{}` {}", key_of(invalid.field), invalid.reason))
     }
 }
 
-const DRAIN: Duration = Duration::from_secs(10);
+/// The fields of [`Limits`] and [`Deadlines`], and the settings they come from.
+pub(super) const KEYS: [(&str, &str); 19] = [
+    ("head_bytes", "max-head"),
+    ("headers", "max-headers"),
+    ("target_bytes", "max-target"),
+    ("body_bytes", "max-body"),
+    ("buffered_body_bytes", "max-buffered-body"),
+    ("chunk_extension_bytes", "max-chunk-extensions"),
+    ("trailer_bytes", "max-trailers"),
+    ("requests", "max-requests"),
+    ("connections", "max-connections"),
+    ("connections_per_peer", "max-connections-per-peer"),
+    ("head", "head-timeout"),
+    ("body", "body-timeout"),
+    ("min_body_rate", "min-body-rate"),
+    ("idle", "idle-timeout"),
+    ("handler", "handler-timeout"),
+    ("write", "write-timeout"),
+    ("linger", "linger-timeout"),
+    ("drain_idle", "drain-idle-timeout"),
+    ("shed", "shed-timeout"),
+];
+
+fn key_of(field: &'static str) -> &'static str {
+    KEYS.iter().find(|(known, _)| *known == field).map_or(field, |(_, key)| key)
+}
 
 fn default_bind() -> Vec<SocketAddr> {
     vec![([127, 0, 0, 1], 8080).into()]
 }
 
-/// Reads a value that is text in flags, and so in the file; a plain number may go without quotes.
+/// Reads a value that is a text, as in a flag. A plain number may stand without quotes.
 fn text<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(source: D) -> Result<Option<T>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "expected a text in quotes or a whole number")]
@@ -325,7 +337,7 @@ fn text<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(source: D) -> 
     text.parse().map(Some).map_err(de::Error::custom)
 }
 
-/// Reads one text, or a list of them.
+/// Reads one text, or a list of texts.
 fn texts<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
     source: D,
 ) -> Result<Option<Vec<T>>, D::Error> {

@@ -1,17 +1,17 @@
-//! Flags, environment and file together, and the documentation of them all.
+//! Flags, environment and file together, and their documentation.
 
 use super::log::LogFormat;
-use super::settings::{Config, Settings};
+use super::settings::{Config, KEYS, Settings};
 use super::{Cli, Command, mistake, unknown_variables};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use kiang::{AccessLog, Deadlines, Limits};
+use kiang::{AccessLog, Deadlines, Limits, Server};
 use std::ffi::OsString;
 use std::process;
 use std::time::Duration;
 
-/// What `kiang serve` with these flags and this file would do. The environment of the tests is left alone:
-/// other tests run beside this one and read it too.
+/// The configuration of `kiang serve` with these flags and this file. The environment is left alone: tests that run
+/// beside this one read it too.
 fn config(flags: &str, file: &str) -> Result<Config, String> {
     let args = ["kiang", "serve"].into_iter().chain(flags.split_whitespace());
     let cli = Cli::try_parse_from(args).map_err(|error| error.to_string())?;
@@ -35,7 +35,7 @@ fn nothing_set_means_the_defaults() {
     assert_eq!(config.bind, ["127.0.0.1:8080".parse().expect("valid")]);
     assert_eq!(config.cores.to_string(), "all");
     assert_eq!(config.app.to_string(), "bench");
-    assert_eq!(config.drain, Duration::from_secs(10));
+    assert_eq!((config.dataset, config.drain), (None, Server::DEFAULT_DRAIN));
     assert!(!config.takeover && !config.balance);
     assert_eq!(config.access_log, None);
     assert_eq!(config.log_format, LogFormat::Text);
@@ -60,7 +60,7 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
 
 #[test]
 fn a_variable_wins_over_the_file_and_a_flag_over_the_variable() {
-    // Variables can only be set safely for another process: this one again, with the test below.
+    // Variables can only be set safely for another process: a second one of this program runs the test below.
     let child = process::Command::new(std::env::current_exe().expect("a running test has a program"))
         .args(["--exact", "cli::tests::a_process_with_variables", "--nocapture"])
         .env("KIANG_MAX_HEAD", "2KiB")
@@ -92,48 +92,87 @@ fn a_misspelled_variable_is_noticed() {
 
 #[test]
 fn every_setting_reaches_its_place_by_flag_and_by_file() {
-    let flags = "--bind 127.0.0.1:1 --cores 1 --app echo --drain 1s --access-log a.log \
-        --access-log-sample 12 --log-format json --max-head 4B --max-headers 3 --max-target 2 \
-        --max-body 5kB --max-buffered-body 6 --max-connections 7 --head-timeout 8ms --body-timeout 9s \
-        --idle-timeout 10m --write-timeout 11h --max-requests 12 --max-connections-per-peer 13 --min-body-rate 14 \
-        --handler-timeout 15s";
-    let file: Vec<_> = flags
+    let flags = "--bind 127.0.0.1:1 --cores 1 --app bench --dataset items.json --drain 1s --takeover=true \
+        --balance=true --access-log a.log --access-log-sample 12 --log-format json --max-head 4B --max-headers 3 \
+        --max-target 2 --max-body 5kB --max-buffered-body 6 --max-chunk-extensions 16 --max-trailers 17 \
+        --max-requests 12 --max-connections 7 --max-connections-per-peer 13 --head-timeout 8ms --body-timeout 9s \
+        --min-body-rate 14 --idle-timeout 10m --handler-timeout 15s --write-timeout 11h --linger-timeout 16s \
+        --drain-idle-timeout 17ms --shed-timeout 18ms";
+    let pairs: Vec<_> = flags
         .trim_start_matches("--")
         .split(" --")
-        .map(|pair| {
-            let (key, value) = pair.trim().split_once(' ').expect("a flag and a value");
-            format!("{key} = \"{value}\"")
-        })
+        .map(|pair| pair.trim().split_once([' ', '=']).expect("a flag and a value"))
         .collect();
+    let cli = Cli::command();
+    let serve = cli.find_subcommand("serve").expect("there is `serve`");
+    for long in serve.get_arguments().filter_map(clap::Arg::get_long).filter(|long| *long != "config") {
+        assert!(pairs.iter().any(|(key, _)| *key == long), "--{long} is not in this test");
+    }
+    let line = |(key, value): &(&str, &str)| match *value {
+        "true" => format!("{key} = true"),
+        value => format!("{key} = \"{value}\""),
+    };
+    let file: Vec<_> = pairs.iter().map(line).collect();
     for config in [config(flags, ""), config("", &file.join("\n"))] {
-        let config = config.expect("valid");
-        assert_eq!(config.bind, ["127.0.0.1:1".parse().expect("valid")]);
-        assert_eq!(config.cores.to_string(), "1");
-        assert_eq!(config.app.to_string(), "echo");
-        assert_eq!(config.drain, Duration::from_secs(1));
-        assert_eq!(config.access_log, Some(AccessLog::file("a.log").sample(12)));
-        assert_eq!(config.log_format, LogFormat::Json);
-        let limits = Limits {
+        // Without `..`, as with the two structs below: the compiler names what is forgotten.
+        let Config {
+            bind,
+            cores,
+            app,
+            dataset,
+            drain,
+            takeover,
+            balance,
+            access_log,
+            log_format,
+            limits,
+            deadlines,
+        } = config.expect("valid");
+        assert_eq!(bind, ["127.0.0.1:1".parse().expect("valid")]);
+        assert_eq!(cores.to_string(), "1");
+        assert_eq!(app.to_string(), "bench");
+        assert_eq!(dataset, Some("items.json".into()));
+        assert_eq!(drain, Duration::from_secs(1));
+        assert_eq!((takeover, balance), (true, true));
+        assert_eq!(access_log, Some(AccessLog::file("a.log").sample(12)));
+        assert_eq!(log_format, LogFormat::Json);
+        let expected = Limits {
             head_bytes: 4,
             headers: 3,
             target_bytes: 2,
             body_bytes: 5000,
             buffered_body_bytes: 6,
+            chunk_extension_bytes: 16,
+            trailer_bytes: 17,
             requests: Some(12),
             connections: 7,
             connections_per_peer: 13,
-            ..Limits::default()
         };
-        assert_eq!(config.limits, limits);
-        let deadlines = Deadlines {
+        assert_eq!(limits, expected);
+        let expected = Deadlines {
             head: Duration::from_millis(8),
             body: Duration::from_secs(9),
             min_body_rate: 14,
             idle: Duration::from_secs(600),
             handler: Duration::from_secs(15),
             write: Duration::from_secs(39_600),
+            linger: Duration::from_secs(16),
+            drain_idle: Duration::from_millis(17),
+            shed: Duration::from_millis(18),
         };
-        assert_eq!(config.deadlines, deadlines);
+        assert_eq!(deadlines, expected);
+    }
+}
+
+#[test]
+fn every_limit_and_deadline_of_the_library_has_a_flag() {
+    let cli = Cli::command();
+    let serve = cli.find_subcommand("serve").expect("there is `serve`");
+    let shown = format!("{:?}{:?}", Limits::default(), Deadlines::default());
+    let fields = shown.split(['{', ',', '}']).filter_map(|part| Some(part.split_once(": ")?.0.trim()));
+    assert!(fields.eq(KEYS.iter().map(|(field, _)| *field)), "{shown}");
+    for (_, key) in KEYS {
+        assert!(serve.get_arguments().any(|arg| arg.get_long() == Some(key)), "--{key}");
     }
 }
 
@@ -192,10 +231,11 @@ fn what_contradicts_itself_is_refused() {
     assert!(config("--bind 127.0.0.1:0,127.0.0.1:0", "").is_ok());
     assert!(refused("", "bind = []").contains("names no address"));
     assert!(refused("--max-head 64KiB", "").contains("at most 65535"));
-    assert!(refused("--max-headers 129", "").contains("at most 128"));
+    assert!(refused("--max-headers 129", "").contains("`max-headers` is 129: at most 128"));
+    assert!(refused("--app echo --dataset items.json", "").contains("`dataset` is for the app `bench`"));
     assert!(refused("--max-trailers 65534", "").contains("at most 65533"));
     assert!(
-        refused("--max-head 1KiB --max-target 2KiB", "").contains("`max-target` is 2048 bytes, more than")
+        refused("--max-head 1KiB --max-target 2KiB", "").contains("`max-target` is 2048, more than the 1024")
     );
     assert_eq!(config("--max-head 1KiB", "").expect("valid").limits.target_bytes, 1024);
 }
@@ -217,8 +257,7 @@ fn a_mistake_in_a_flag_names_flag_and_remedy() {
 
 #[test]
 fn a_mistake_in_the_environment_names_the_variable() {
-    // The error that a variable leads to, but with the flag left out of the arguments that are searched for
-    // it.
+    // A variable leads to the same error as a flag. The arguments that are searched for the flag lack it here.
     let error = Cli::try_parse_from(["kiang", "serve", "--drain", "10"]).expect_err("a mistake");
     let args = [OsString::from("kiang"), OsString::from("serve")];
     let said = mistake(&error, &args);
@@ -236,57 +275,43 @@ fn no_command_is_answered_with_the_help() {
 #[test]
 fn every_flag_is_documented_with_variable_key_and_default() {
     let doc = include_str!("../../docs/configuration.md");
-    let limits = Limits::default();
-    let deadlines = Deadlines::default();
-    let size = |bytes: u64| super::units::Size(bytes).to_string();
-    let span = |duration| super::units::Span(duration).to_string();
-    let defaults = [
-        ("bind", "127.0.0.1:8080".to_owned()),
-        ("cores", "all".to_owned()),
-        ("app", "bench".to_owned()),
-        ("drain", span(config("", "").expect("the defaults are valid").drain)),
-        ("takeover", "false".to_owned()),
-        ("balance", "false".to_owned()),
-        ("access-log", "off".to_owned()),
-        ("access-log-sample", "1".to_owned()),
-        ("log-format", "text".to_owned()),
-        ("max-head", size(limits.head_bytes as u64)),
-        ("max-headers", limits.headers.to_string()),
-        ("max-target", size(limits.target_bytes as u64)),
-        ("max-body", size(limits.body_bytes)),
-        ("max-buffered-body", size(limits.buffered_body_bytes as u64)),
-        ("max-chunk-extensions", size(limits.chunk_extension_bytes as u64)),
-        ("max-trailers", size(limits.trailer_bytes as u64)),
-        ("max-requests", super::units::Bound(limits.requests).to_string()),
-        ("max-connections", limits.connections.to_string()),
-        ("max-connections-per-peer", limits.connections_per_peer.to_string()),
-        ("head-timeout", span(deadlines.head)),
-        ("body-timeout", span(deadlines.body)),
-        ("min-body-rate", super::units::Rate(deadlines.min_body_rate).to_string()),
-        ("idle-timeout", span(deadlines.idle)),
-        ("handler-timeout", span(deadlines.handler)),
-        ("write-timeout", span(deadlines.write)),
-    ];
     let cli = Cli::command();
     let serve = cli.find_subcommand("serve").expect("there is `serve`");
+    // The default, written out, must change nothing.
+    let shown = |flags: &str| format!("{:?}", config(flags, "").expect("the defaults are valid"));
+    let given = |long: &str, default: &str| match long {
+        // This default is no path.
+        "dataset" => String::new(),
+        _ => format!("--{long}={default}"),
+    };
     let mut documented = 0;
     for arg in serve.get_arguments() {
         let Some(long) = arg.get_long() else { continue };
         let variable = format!("KIANG_{}", long.to_uppercase().replace('-', "_"));
         assert_eq!(arg.get_env().and_then(|name| name.to_str()), Some(&*variable), "of --{long}");
-        let key_and_default = match defaults.iter().find(|(key, _)| *key == long) {
-            Some((key, default)) => {
-                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-                assert!(help.contains(&format!("[default: {default}]")), "the help of --{long}: {help}");
-                format!(" `{key}` | `{default}` |")
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        let default = help.split_once("[default: ").and_then(|(_, rest)| rest.strip_suffix(']'));
+        let key_and_default = match default {
+            Some(default) => {
+                assert_eq!(shown(&given(long, default)), shown(""), "of --{long}");
+                format!(" `{long}` | `{default}` |")
             }
             // The file cannot name itself.
             None if long == "config" => " - | - |".to_owned(),
-            None => panic!("--{long} has no default in this test"),
+            None => panic!("the help of --{long} ends without its default: {help}"),
         };
         let row = format!("| `--{long}` | `{variable}` |{key_and_default}");
         assert!(doc.lines().any(|line| line.starts_with(&row)), "docs/configuration.md has no row `{row}`");
         documented += 1;
+    }
+    let most = [
+        ("max-head", Limits::MOST_HEAD_BYTES),
+        ("max-headers", Limits::MOST_HEADERS),
+        ("max-trailers", Limits::MOST_TRAILER_BYTES),
+    ];
+    for (key, most) in most {
+        let row = doc.lines().find(|line| line.starts_with(&format!("| `--{key}`"))).expect("as above");
+        assert!(row.ends_with(&format!(" At most {most}. |")), "{row}");
     }
     assert_eq!(
         documented,

@@ -1,6 +1,5 @@
-//! What a person writes in a flag, an environment variable or the file: durations, sizes, counts, addresses.
+//! Values as a person writes them: durations, sizes, counts, addresses.
 
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
 
-/// A duration that must not be zero: at zero nobody could be served.
+/// A duration above zero: nobody could meet a deadline of zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Deadline(pub(crate) Duration);
 
@@ -149,63 +148,17 @@ fn quantity(text: &str, units: &[(&str, u64)], plain: Option<u64>, expected: &st
     number.and_then(|number: u64| number.checked_mul(factor)).ok_or_else(|| "the number is too large".into())
 }
 
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What was parsed fits; what was not is shown in part rather than not at all.
-        let micros = u64::try_from(self.0.as_micros()).unwrap_or(u64::MAX);
-        in_largest_unit(micros, &DURATIONS, f)
-    }
-}
-
-impl fmt::Display for Deadline {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Span(self.0).fmt(f)
-    }
-}
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        in_largest_unit(self.0, &SIZES, f)
-    }
-}
-
-impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Display for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(count) => count.fmt(f),
-            None => f.write_str("unlimited"),
-        }
-    }
-}
-
-impl fmt::Display for Rate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        in_largest_unit(self.0, &SIZES, f)
-    }
-}
-
-fn in_largest_unit(value: u64, units: &[(&str, u64)], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let fitting = units.iter().rev().find(|(_, factor)| value.is_multiple_of(*factor) && value >= *factor);
-    let (name, factor) = fitting.unwrap_or(&units[0]);
-    write!(f, "{}{name}", value / factor)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fmt;
 
     fn error<T: FromStr<Err = String> + fmt::Debug>(text: &str) -> String {
         text.parse::<T>().expect_err("must not parse")
     }
 
     #[test]
-    fn durations_are_read_and_written() {
+    fn durations_are_read() {
         let parsed = |text: &str| text.parse::<Span>().map(|span| span.0);
         assert_eq!(parsed("10s"), Ok(Duration::from_secs(10)));
         assert_eq!(parsed("500ms"), Ok(Duration::from_millis(500)));
@@ -213,9 +166,6 @@ mod tests {
         assert_eq!(parsed(" 2 h "), Ok(Duration::from_secs(7200)));
         assert_eq!(parsed("100us"), Ok(Duration::from_micros(100)));
         assert_eq!(parsed("0s"), Ok(Duration::ZERO));
-        for text in ["10s", "500ms", "90s", "2m", "1h", "0us"] {
-            assert_eq!(parsed(text).map(|duration| Span(duration).to_string()).as_deref(), Ok(text));
-        }
     }
 
     #[test]
@@ -234,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_read_and_written() {
+    fn sizes_are_read() {
         let parsed = |text: &str| text.parse::<Size>().map(|size| size.0);
         assert_eq!(parsed("16KiB"), Ok(16_384));
         assert_eq!(parsed("64MiB"), Ok(64 << 20));
@@ -242,9 +192,6 @@ mod tests {
         assert_eq!(parsed("10 kB"), Ok(10_000));
         assert_eq!(parsed("1000"), Ok(1000));
         assert_eq!(parsed("7B"), Ok(7));
-        for text in ["16KiB", "64MiB", "3GiB", "10kB", "7B"] {
-            assert_eq!(parsed(text).map(|bytes| Size(bytes).to_string()).as_deref(), Ok(text));
-        }
     }
 
     #[test]
@@ -262,7 +209,6 @@ mod tests {
         assert!(error::<Count>("-1").contains("whole number"));
         for (text, bound) in [("100", Some(100)), ("unlimited", None)] {
             assert_eq!(text.parse(), Ok(Bound(bound)));
-            assert_eq!(Bound(bound).to_string(), text);
         }
         assert!(error::<Bound>("0").contains("above zero"));
         assert!(error::<Bound>("any").contains("or `unlimited`"));
@@ -270,7 +216,6 @@ mod tests {
             ("240".parse(), "0".parse(), "1KiB".parse()),
             (Ok(Rate(240)), Ok(Rate(0)), Ok(Rate(1024)))
         );
-        assert_eq!(Rate(240).to_string(), "240B");
         assert!(error::<Rate>("slow").contains("or 0 for none"));
         assert_eq!("localhost:80".parse(), Ok(Address(([127, 0, 0, 1], 80).into())));
         assert_eq!("[::1]:80".parse(), Ok(Address(([0, 0, 0, 0, 0, 0, 0, 1], 80).into())));

@@ -1,7 +1,8 @@
-//! What each value means: one pure function a check.
+//! Judges the values: one pure function for each check.
 
 use super::port::{Holder, Port};
-use super::{Finding, Verdict};
+use super::{Finding, MEMLOCK_NEEDED, Verdict};
+use crate::runtime::{CpuQuota, MemoryLimit, Throttling};
 use rustix::process::Rlimit;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,11 +10,11 @@ use std::net::SocketAddr;
 /// The first kernel with everything the network ring is built on: `DEFER_TASKRUN` came with it
 /// (`io_uring_setup(2)`).
 const KERNEL: (u32, u32) = (6, 1);
-/// What glommio wants of the soft limit; it reads the limit itself, whatever capabilities the process has.
-const MEMLOCK: u64 = 512 * 1024;
-/// A busy front-line server has tens of thousands of connections open, each a descriptor.
+/// The advised limit: each connection takes a descriptor, and a busy front-line server has tens of thousands.
 const OPEN_FILES: u64 = 65_536;
-/// The kernel's own default since 5.4.
+/// With fewer no server begins. Each core takes a dozen more, and says so itself when they are not to be had.
+const FEWEST_OPEN_FILES: u64 = 16;
+/// The advised length of the accept queue: the kernel's own default since 5.4.
 const SOMAXCONN: u32 = 4096;
 
 pub(super) fn kernel(release: &str) -> Finding {
@@ -43,11 +44,11 @@ pub(super) fn ring(probed: &Result<Vec<String>, (String, String)>) -> Finding {
 }
 
 pub(super) fn memlock(limit: Rlimit) -> Finding {
-    let found = format!("{}; {} KiB are needed", in_words(limit, 1024, " KiB"), MEMLOCK / 1024);
-    if at_least(limit.current, MEMLOCK) {
+    let found = format!("{}; {} KiB are needed", in_words(limit, 1024, " KiB"), MEMLOCK_NEEDED / 1024);
+    if at_least(limit.current, MEMLOCK_NEEDED) {
         fine("memlock", found)
-    } else if at_least(limit.maximum, MEMLOCK) {
-        let mend = format!("ulimit -S -l {}", MEMLOCK / 1024);
+    } else if at_least(limit.maximum, MEMLOCK_NEEDED) {
+        let mend = format!("ulimit -S -l {}", MEMLOCK_NEEDED / 1024);
         warning("memlock", format!("{found} (`kiang serve` raises the soft limit; a library does not)"), mend)
     } else {
         let mend = "sudo prlimit --pid $$ --memlock=8388608:8388608 for this shell; for good LimitMEMLOCK=8M \
@@ -63,12 +64,15 @@ pub(super) fn open_files(limit: Rlimit) -> Finding {
     if at_least(limit.maximum, OPEN_FILES) {
         return fine("open files", format!("{found}{raised}"));
     }
+    let mend = "sudo prlimit --pid $$ --nofile=1048576:1048576 for this shell; for good LimitNOFILE=1048576 (systemd), \
+        --ulimit nofile=1048576 (Docker)";
+    if !at_least(limit.maximum, FEWEST_OPEN_FILES) {
+        return fails("open files", format!("{found}; {FEWEST_OPEN_FILES} are needed to start"), mend.into());
+    }
     warning(
         "open files",
         format!("{found}{raised}; every connection takes one, {OPEN_FILES} or more are advised"),
-        "sudo prlimit --pid $$ --nofile=1048576:1048576 for this shell; for good LimitNOFILE=1048576 (systemd), \
-            --ulimit nofile=1048576 (Docker)"
-            .into(),
+        mend.into(),
     )
 }
 
@@ -88,7 +92,7 @@ pub(super) fn somaxconn(value: Option<u32>) -> Finding {
     }
 }
 
-/// Any value will do: it is shown because restarts of other servers need it.
+/// Any value will do. The sysctl is shown because restarts of other servers need it.
 pub(super) fn migrate_req(value: Option<u32>) -> Finding {
     let found = value.map_or_else(|| "not known to this kernel".to_owned(), |value| value.to_string());
     let why = "`serve --takeover` hands its sockets over and loses no request with either value";
@@ -117,6 +121,41 @@ pub(super) fn governor(governors: &[String]) -> Finding {
             "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor".into(),
         ),
     }
+}
+
+/// A warning only where the quota was used up in more than one period of a hundred.
+pub(super) fn cpu_quota(quota: Option<&CpuQuota>, cpus: usize) -> Finding {
+    let check = "cpu quota";
+    let Some(quota) = quota else { return fine(check, format!("none, on {cpus} CPUs")) };
+    let cores = quota.cores();
+    let counted = |count: String, what| format!("{count} {what}{}", if count == "1" { "" } else { "s" });
+    let found = format!(
+        "{} ({}), so {} by default",
+        counted(quota.cpus.to_string(), "CPU"),
+        quota.file.display(),
+        counted(cores.to_string(), "core")
+    );
+    match quota.throttling {
+        Some(Throttling { periods, throttled }) if throttled > periods / 100 => warning(
+            check,
+            format!(
+                "{found}; it was used up in {throttled} of {periods} periods, and all stood still until the next"
+            ),
+            "raise it: --cpus (Docker), resources.limits.cpu (Kubernetes), CPUQuota= (systemd)".into(),
+        ),
+        Some(Throttling { periods, throttled }) => {
+            fine(check, format!("{found}; used up in {throttled} of {periods} periods"))
+        }
+        None => fine(check, found),
+    }
+}
+
+pub(super) fn memory_limit(limit: Option<&MemoryLimit>) -> Finding {
+    let found = match limit {
+        Some(MemoryLimit { bytes, file }) => format!("{} MiB ({})", bytes >> 20, file.display()),
+        None => "none".into(),
+    };
+    fine("memory limit", found)
 }
 
 pub(super) fn port(addr: SocketAddr, port: &Port) -> Finding {
@@ -161,7 +200,7 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-/// No limit is as good as any.
+/// Whether the limit is high enough. `None` is no limit.
 fn at_least(limit: Option<u64>, wanted: u64) -> bool {
     limit.is_none_or(|limit| limit >= wanted)
 }
@@ -238,6 +277,7 @@ mod tests {
         assert_finding(&open_files(limit(1024, 1 << 20)), Fine, "raises");
         assert_finding(&open_files(limit(65_536, 65_536)), Fine, "65536");
         assert_finding(&open_files(limit(1024, 4096)), Warning, "--nofile=");
+        assert_finding(&open_files(limit(15, 15)), Fails, "16 are needed to start");
         assert!(!open_files(limit(4096, 4096)).found.contains("raises"));
     }
 
@@ -263,6 +303,27 @@ mod tests {
         assert_finding(&governors(&["performance", "performance"]), Fine, "performance on 2 CPUs");
         let mixed = governors(&["performance", "powersave", "performance"]);
         assert_finding(&mixed, Warning, "performance on 2 CPUs, powersave on 1 CPUs");
+    }
+
+    #[test]
+    fn a_quota_is_shown_and_one_that_was_used_up_is_a_warning() {
+        let quota = |throttling| {
+            let throttling: Option<(u64, u64)> = throttling;
+            let throttling = throttling.map(|(periods, throttled)| Throttling { periods, throttled });
+            let quota = CpuQuota { cpus: 1.5, file: "/sys/fs/cgroup/cpu.max".into(), throttling };
+            cpu_quota(Some(&quota), 8)
+        };
+        assert_finding(&cpu_quota(None, 8), Fine, "none, on 8 CPUs");
+        assert_finding(&quota(None), Fine, "1.5 CPUs (/sys/fs/cgroup/cpu.max), so 2 cores by default");
+        assert_finding(&quota(Some((1000, 10))), Fine, "used up in 10 of 1000 periods");
+        assert_finding(&quota(Some((1000, 11))), Warning, "--cpus");
+    }
+
+    #[test]
+    fn a_limit_of_memory_is_shown() {
+        let limit = MemoryLimit { bytes: 64 << 20, file: "/sys/fs/cgroup/memory.max".into() };
+        assert_finding(&memory_limit(Some(&limit)), Fine, "64 MiB (/sys/fs/cgroup/memory.max)");
+        assert_finding(&memory_limit(None), Fine, "none");
     }
 
     #[test]

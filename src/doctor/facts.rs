@@ -1,14 +1,14 @@
-//! The raw values that the checks judge. All reading of the machine is here, so that the judging needs no
-//! machine.
+//! The raw values that the checks judge. Only this file reads the machine, so that tests of the checks need none.
 
 use super::port::{self, Port};
 use super::{Finding, checks};
-use crate::runtime::probe;
+use crate::runtime::{Cgroups, CpuQuota, MemoryLimit, probe};
 use rustix::process::{Resource, Rlimit, getrlimit};
+use rustix::thread::sched_getaffinity;
 use std::fs;
 use std::net::SocketAddr;
 
-/// What was read from the machine.
+/// The values of one machine.
 pub(super) struct Facts {
     /// The kernel's release, as `uname -r` prints it.
     pub(super) kernel: String,
@@ -22,11 +22,16 @@ pub(super) struct Facts {
     pub(super) migrate_req: Option<u32>,
     /// The frequency governor of every CPU that has one.
     pub(super) governors: Vec<String>,
+    /// Processors that this process may use.
+    pub(super) cpus: usize,
+    pub(super) quota: Option<CpuQuota>,
+    pub(super) memory: Option<MemoryLimit>,
     pub(super) ports: Vec<(SocketAddr, Port)>,
 }
 
 impl Facts {
     pub(super) fn gather(addrs: &[SocketAddr]) -> Self {
+        let cgroups = Cgroups::of_this_process();
         Self {
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             ring: probe().map(|features| features.names).map_err(|error| (error.to_string(), error.mend())),
@@ -35,6 +40,9 @@ impl Facts {
             somaxconn: read("/proc/sys/net/core/somaxconn").and_then(|text| text.parse().ok()),
             migrate_req: read("/proc/sys/net/ipv4/tcp_migrate_req").and_then(|text| text.parse().ok()),
             governors: governors(),
+            cpus: sched_getaffinity(None).map_or(1, |set| set.count() as usize),
+            quota: cgroups.cpu_quota(),
+            memory: cgroups.memory_limit(),
             ports: addrs.iter().map(|addr| (*addr, port::look(*addr))).collect(),
         }
     }
@@ -48,6 +56,8 @@ impl Facts {
             checks::somaxconn(self.somaxconn),
             checks::migrate_req(self.migrate_req),
             checks::governor(&self.governors),
+            checks::cpu_quota(self.quota.as_ref(), self.cpus),
+            checks::memory_limit(self.memory.as_ref()),
         ];
         findings.extend(self.ports.iter().map(|(addr, port)| checks::port(*addr, port)));
         findings
@@ -60,6 +70,6 @@ fn read(path: &str) -> Option<String> {
 
 fn governors() -> Vec<String> {
     let cpus = fs::read_dir("/sys/devices/system/cpu").into_iter().flatten().flatten();
-    // What is no CPU (`cpuidle`, `power`) has no such file either.
+    // Entries that are no CPU (`cpuidle`, `power`) lack the file.
     cpus.filter_map(|cpu| read(cpu.path().join("cpufreq/scaling_governor").to_str()?)).collect()
 }

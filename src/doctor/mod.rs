@@ -21,10 +21,14 @@ use serde::Serialize;
 use std::fmt;
 use std::net::SocketAddr;
 
+/// Bytes that the soft limit of locked memory (`RLIMIT_MEMLOCK`) must have. glommio reads the limit itself, and wants
+/// them also of a process whose capabilities lift the limit.
+pub const MEMLOCK_NEEDED: u64 = 512 * 1024;
+
 /// Examines this machine, and whether these addresses are free to listen on.
 ///
-/// Takes a few milliseconds; up to a second longer for a port that nobody visible holds, because the sockets
-/// of a process that has just ended outlive it by a moment.
+/// The examination takes a few milliseconds. A port that no visible process holds takes up to a second longer, because
+/// the sockets of a process outlive the process by a moment.
 pub fn examine(addrs: &[SocketAddr]) -> Vec<Finding> {
     facts::Facts::gather(addrs).findings()
 }
@@ -33,14 +37,14 @@ pub fn examine(addrs: &[SocketAddr]) -> Vec<Finding> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Finding {
-    /// What was looked at: `kernel`, `io_uring`, `memlock`, `open files`, `somaxconn`, `tcp_migrate_req`,
-    /// `governor`, `port ADDRESS`.
+    /// The name of the check: `kernel`, `io_uring`, `memlock`, `open files`, `somaxconn`, `tcp_migrate_req`,
+    /// `governor`, `cpu quota`, `memory limit`, `port ADDRESS`.
     pub check: String,
-    /// What is the case, and what should be.
+    /// The value that was found, and the one that should be.
     pub found: String,
     /// Whether it will do.
     pub verdict: Verdict,
-    /// What to do about it, a command where there is one. There is always one unless the verdict is fine.
+    /// What to do, as a command where there is one. Never `None` unless the verdict is fine.
     pub mend: Option<String>,
 }
 
@@ -93,8 +97,17 @@ mod tests {
     fn this_machine_is_examined_for_every_check_and_address() {
         let addrs = ["127.0.0.1:0".parse().expect("valid"), "[::1]:0".parse().expect("valid")];
         let checks: Vec<_> = examine(&addrs).into_iter().map(|finding| finding.check).collect();
-        let expected =
-            ["kernel", "io_uring", "memlock", "open files", "somaxconn", "tcp_migrate_req", "governor"];
+        let expected = [
+            "kernel",
+            "io_uring",
+            "memlock",
+            "open files",
+            "somaxconn",
+            "tcp_migrate_req",
+            "governor",
+            "cpu quota",
+            "memory limit",
+        ];
         assert_eq!(checks[..expected.len()], expected);
         assert_eq!(checks[expected.len()..], ["port 127.0.0.1:0", "port [::1]:0"]);
     }

@@ -1,6 +1,6 @@
 //! JSON in and out.
 
-use super::FromRequest;
+use super::{FromRequest, OptionalFromRequest};
 use crate::bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::http::request::Request;
@@ -10,28 +10,29 @@ use http::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// JSON: as an argument, the body parsed; as a result, the value serialized.
+/// JSON: as the last argument, the body parsed; as a result, the value serialized.
 ///
-/// A request must say that its body is `application/json` (or `…+json`); 415 if not, 400 if it does not parse.
+/// A request must say that its body is `application/json` (or `…+json`): the answer is 415 if it does not, and 400 if
+/// the body does not parse. [`Option<Json<T>>`](crate::OptionalFromRequest) is `None` for a request without a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Json<T>(pub T);
 
-/// How deep arrays and objects may nest. A parser that follows them calls itself once for each, and the stack
-/// ends where the peer likes.
+/// How deep arrays and objects may nest. The parser calls itself for each level, so without a bound the peer could
+/// exhaust the stack.
 const DEEPEST: usize = 128;
 
 impl<T: DeserializeOwned> FromRequest for Json<T> {
-    const NEEDS_BODY: bool = true;
+    type Body = Bytes;
 
-    fn from_request(request: &mut Request) -> Result<Self> {
+    fn from_request(request: &Request, body: Bytes) -> Result<Self> {
         if !request.headers().get_str("content-type").is_some_and(is_json) {
             return Err(Error::with_status(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "the body must be JSON, with the header field Content-Type: application/json",
             ));
         }
-        // The parser unescapes in place, so it needs a copy of its own.
-        let mut text = Bytes::from_request(request)?.to_vec();
+        // The parser unescapes in place, so the parser needs a copy of the body.
+        let mut text = body.to_vec();
         let bad = |reason: String| {
             Error::with_status(StatusCode::BAD_REQUEST, format!("the body's JSON: {reason}"))
         };
@@ -42,10 +43,17 @@ impl<T: DeserializeOwned> FromRequest for Json<T> {
     }
 }
 
+/// Without content there is nothing to parse, whatever the head says of its type (RFC 9110 section 8.3).
+impl<T: DeserializeOwned> OptionalFromRequest for Json<T> {
+    fn is_absent(_: &Request, body: &Bytes) -> bool {
+        body.is_empty()
+    }
+}
+
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         match serde_json::to_vec(&self.0) {
-            Ok(text) => Response::of_type(ContentType::JSON, text),
+            Ok(text) => Response::of_type(ContentType::Json, text),
             Err(error) => Error::new("a response cannot be written as JSON").because(error).into_response(),
         }
     }
@@ -58,7 +66,7 @@ fn is_json(content_type: &str) -> bool {
         || essence.len() > 5 && essence.as_bytes()[essence.len() - 5..].eq_ignore_ascii_case(b"+json")
 }
 
-/// Whether brackets outside of strings nest deeper than this.
+/// Whether brackets outside of strings nest deeper than `limit`.
 fn nests_deeper(text: &[u8], limit: usize) -> bool {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in text {

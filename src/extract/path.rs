@@ -1,6 +1,6 @@
 //! What the `{name}` segments of a route matched.
 
-use super::FromRequest;
+use super::{FromRequestParts, OptionalFromRequestParts};
 use crate::error::{Error, Result};
 use crate::http::request::Request;
 use http::StatusCode;
@@ -10,13 +10,14 @@ use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Vi
 use serde::forward_to_deserialize_any;
 use std::borrow::Cow;
 
-/// What the route's `{name}` segments matched, percent-decoded and deserialized: one value for one segment, a
-/// tuple for several in their order, or a struct or map by their names; 400 if it does not fit.
+/// What the route's `{name}` segments matched, percent-decoded and deserialized. 400 if it does not fit.
+///
+/// One segment makes one value. Several segments make a tuple, in their order, or a struct or map, by their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path<T>(pub T);
 
-impl<T: DeserializeOwned> FromRequest for Path<T> {
-    fn from_request(request: &mut Request) -> Result<Self> {
+impl<T: DeserializeOwned> FromRequestParts for Path<T> {
+    fn from_request_parts(request: &Request) -> Result<Self> {
         let bad = |reason: String| Error::with_status(StatusCode::BAD_REQUEST, format!("the path: {reason}"));
         let segments = request
             .params()
@@ -29,7 +30,13 @@ impl<T: DeserializeOwned> FromRequest for Path<T> {
     }
 }
 
-/// All segments of a path.
+impl<T: DeserializeOwned> OptionalFromRequestParts for Path<T> {
+    fn is_absent(request: &Request) -> bool {
+        request.params().len() == 0
+    }
+}
+
+/// What all `{name}` segments of a path matched, with their names.
 struct Segments<'a>(Vec<(&'a str, Segment<'a>)>);
 
 impl<'a> Segments<'a> {
@@ -137,7 +144,7 @@ impl<'de> Deserializer<'de> for Segments<'_> {
     }
 }
 
-/// One segment: text that may stand for a number.
+/// What one segment matched: text, which may be parsed as a number.
 struct Segment<'a>(Cow<'a, str>);
 
 impl<'a> IntoDeserializer<'_, ValueError> for Segment<'a> {

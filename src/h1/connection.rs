@@ -4,9 +4,10 @@
 use crate::bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::h1::decode::{Decoder, Piece};
-use crate::h1::encode::{self, BodyEncoder, Framing, Persistence, Preamble};
-use crate::h1::framing::{self, KnownHost};
+use crate::h1::encode::{self, BodyEncoder, Persistence, Preamble, ResponseFraming};
+use crate::h1::framing::{self, KnownHost, RequestFraming};
 use crate::h1::parse;
+use crate::h1::plan::{BodySize, Facts, RequestFacts, plan};
 use crate::h1::refusal::Refusal;
 use crate::http::body::Body;
 use crate::http::headers::{Headers, Known, ResponseHeaders, list_members};
@@ -15,13 +16,13 @@ use crate::http::request::Head;
 use crate::http::respond::plain_status;
 use crate::http::response::{ContentType, Response};
 use crate::http::upgrade::Upgrade;
-use http::{Method, StatusCode, Version};
+use http::StatusCode;
 
 /// A body up to this long is copied behind its head, so that both leave in one send; a longer one is sent from
 /// where it lies.
 pub(crate) const COPIED_BODY: usize = 16 << 10;
 
-/// How much of a body that its handler did not want is read to keep the connection; more costs less to refuse.
+/// The most bytes of an unwanted body that are read to keep the connection; to close costs less than to read more.
 const SKIPPED_BODY: u64 = 64 << 10;
 
 /// How many empty lines before a request are ignored.
@@ -31,42 +32,56 @@ const MOST_EMPTY_LINES: u8 = 100;
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// One connection's protocol state.
-#[expect(clippy::struct_excessive_bools, reason = "facts of the current request, independent of each other")]
 pub(crate) struct Connection {
-    /// What has arrived and was not read yet.
+    /// Bytes that have arrived and were not read yet.
     input: Bytes,
-    /// A head of which the first part came without the rest, gathered here so that an unfinished request
-    /// keeps no buffer of the ring.
+    /// The first part of a head that came without the rest, copied so that an unfinished request keeps no buffer of the
+    /// ring.
     unfinished: Vec<u8>,
     known_host: KnownHost,
-    /// How many empty lines have come since the last request.
+    /// Empty lines that have come since the last request.
     empty_lines: u8,
-    body: Option<Decoder>,
-    http_11: bool,
-    /// The head of the current request could be read.
-    has_head: bool,
-    /// Of the last answer, the status and the bytes of body behind its head.
+    current: Current,
+    /// The status of the last answer, and the bytes of its body that were written behind its head.
     written: (StatusCode, usize),
-    answers_head: bool,
+    keep_alive: bool,
+}
+
+/// The facts of the request that is being answered. The next request replaces them as a whole.
+#[derive(Default)]
+struct Current {
+    /// The facts of the head; `None` if no head could be read.
+    head: Option<RequestFacts>,
+    body: Option<Decoder>,
     /// The client waits for a `100 (Continue)` that was not sent.
     expects_continue: bool,
     accepts_trailers: bool,
+    /// How many bytes of a chunked body were skipped.
+    skipped: usize,
     /// The protocols that the client offers to switch to, as a list.
     offered: Option<Box<[u8]>>,
-    keep_alive: bool,
+}
+
+/// The server's side of an exchange, as far as it decides how a response is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServerSide {
+    /// Another request may follow; false while the server drains.
+    pub(crate) keep_alive: bool,
+    /// A reader of the request's body is left.
+    pub(crate) reads_on: bool,
 }
 
 /// The body of a request that has just begun.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     Nothing,
-    /// All of it is here.
+    /// The whole body is here.
     Whole(Bytes),
-    /// It is still to come; its length, if the head announced one.
+    /// The body is still to come; its length, if the head announced one.
     Arriving(Option<u64>),
 }
 
-/// What is left to send of a response whose head was written.
+/// The part of a response that is left to send when its head was written.
 #[derive(Debug)]
 pub(crate) enum Rest {
     Nothing,
@@ -85,14 +100,8 @@ impl Connection {
             unfinished: Vec::new(),
             known_host: KnownHost::default(),
             empty_lines: 0,
-            body: None,
-            http_11: true,
-            has_head: false,
+            current: Current::default(),
             written: (StatusCode::OK, 0),
-            answers_head: false,
-            expects_continue: false,
-            accepts_trailers: false,
-            offered: None,
             keep_alive: true,
         }
     }
@@ -104,26 +113,26 @@ impl Connection {
             return;
         }
         self.unfinished.extend_from_slice(&std::mem::take(&mut self.input));
-        // A head ends in a line feed, so bytes without one cannot complete it: this keeps a head that comes
-        // byte by byte from being parsed once for every byte.
-        let parse = bytes.contains(&b'\n') || self.body.is_some();
+        // A head ends in a line feed. Bytes without one complete no head, so they are gathered, and only checked.
+        let parse = bytes.contains(&b'\n') || self.current.body.is_some();
         self.unfinished.extend_from_slice(&bytes);
         if parse {
             self.input = std::mem::take(&mut self.unfinished).into();
         }
     }
 
-    /// The next request, if its head is all there, is put into `head`. The one before must have been answered,
+    /// The next request, if its head is all there, is put into `head`. The request before must have been answered,
     /// and its body read.
+    ///
+    /// `head` may hold the head of any request that was read within the same limits, also on another connection: a
+    /// request with the same bytes is then not read again.
     pub(crate) fn next_request(
         &mut self,
         limits: &Limits,
         head: &mut Head,
     ) -> Result<Option<Incoming>, Refusal> {
         debug_assert!(self.body_is_read(), "the body of the request before stands between");
-        self.body = None;
-        self.has_head = false;
-        self.answers_head = false;
+        self.current = Current::default();
         // Empty lines before a request are ignored (RFC 9112 section 2.2), and begin none.
         while self.input.starts_with(b"\r\n") {
             self.input.advance(2);
@@ -133,48 +142,49 @@ impl Connection {
             }
         }
         if self.input.is_empty() {
-            return match self.unfinished.len() {
-                length if length > limits.head_bytes => {
-                    self.input = std::mem::take(&mut self.unfinished).into();
-                    parse::head(&self.input, limits, head).map(|_| None)
-                }
-                _ => Ok(None),
-            };
+            if self.unfinished.is_empty() {
+                return Ok(None);
+            }
+            return parse::check(&self.unfinished, limits).map(|()| None);
         }
-        let Some(length) = parse::head(&self.input, limits, head)? else {
-            self.unfinished = std::mem::take(&mut self.input).to_vec();
-            return Ok(None);
+        // Pipelined requests, and those of one client, are often the same byte for byte.
+        let (length, terms) = if let Some(length) = head.repeats_in(&self.input) {
+            self.current.head = Some(RequestFacts::of(head));
+            (length, framing::terms(head)?)
+        } else {
+            head.is_accepted = false;
+            let Some(length) = parse::head(&self.input, limits, head)? else {
+                self.unfinished = std::mem::take(&mut self.input).to_vec();
+                return Ok(None);
+            };
+            self.current.head = Some(RequestFacts::of(head));
+            (length, framing::accept(head, &mut self.known_host)?)
         };
-        self.has_head = true;
-        self.http_11 = head.version == Version::HTTP_11;
-        self.answers_head = head.method == Method::HEAD;
-        let terms = framing::terms(head, &mut self.known_host)?;
         self.keep_alive &= terms.keep_alive;
         self.input.advance(length);
         self.empty_lines = 0;
-        self.expects_continue = false;
-        self.accepts_trailers = terms.accepts_trailers;
-        self.offered = terms.offers_upgrade.then(|| framing::offered(&head.headers));
-        if terms.framing == framing::Framing::Length(0) {
+        self.current.accepts_trailers = terms.accepts_trailers;
+        self.current.offered = terms.offers_upgrade.then(|| framing::offered(&head.headers));
+        if terms.framing == RequestFraming::Length(0) {
             return Ok(Some(Incoming::Nothing));
         }
         let mut decoder = Decoder::new(terms.framing, limits)?;
-        if let framing::Framing::Length(length) = terms.framing
+        if let RequestFraming::Length(length) = terms.framing
             && length <= self.input.len() as u64
             && let Piece::Content(bytes) = decoder.decode(&mut self.input, limits)?
         {
             return Ok(Some(Incoming::Whole(bytes)));
         }
         // A client that has begun to send no longer waits (RFC 9110 section 10.1.1).
-        self.expects_continue = terms.expects_continue && self.input.is_empty();
+        self.current.expects_continue = terms.expects_continue && self.input.is_empty();
         let length = decoder.left();
-        self.body = Some(decoder);
+        self.current.body = Some(decoder);
         Ok(Some(Incoming::Arriving(length)))
     }
 
     /// The next piece of the current request's body.
     pub(crate) fn next_piece(&mut self, limits: &Limits) -> Result<Piece, Refusal> {
-        match &mut self.body {
+        match &mut self.current.body {
             Some(decoder) => decoder.decode(&mut self.input, limits),
             None => Ok(Piece::End),
         }
@@ -182,81 +192,55 @@ impl Connection {
 
     /// The trailers that came at the end of the current request's body, if any did.
     pub(crate) fn take_trailers(&mut self) -> Option<Headers> {
-        self.body.as_mut().and_then(Decoder::take_trailers)
+        self.current.body.as_mut().and_then(Decoder::take_trailers)
     }
 
     /// Writes the interim response that the client waits for, if it waits for one.
     pub(crate) fn invite_body(&mut self, out: &mut Vec<u8>) {
-        if std::mem::take(&mut self.expects_continue) {
+        if std::mem::take(&mut self.current.expects_continue) {
             out.extend_from_slice(CONTINUE);
         }
     }
 
     /// Writes the head of a response, and its body if that is short.
     ///
-    /// `keep_alive` is the server's own word: false while it drains. `reads_on` says that somebody may still read
-    /// the request's body.
-    ///
     /// # Errors
-    /// If it cannot be sent as its handler made it. Nothing is written then.
+    /// If the response cannot be sent as its handler made it. Nothing is written then.
     pub(crate) fn respond(
         &mut self,
         response: &mut Response,
-        keep_alive: bool,
-        reads_on: bool,
+        server: ServerSide,
         preamble: &Preamble,
         out: &mut Vec<u8>,
     ) -> Result<Rest> {
         let status = response.status();
         if status.is_informational() {
-            return self.switch(response, keep_alive, reads_on, preamble, out);
+            return self.switch(response, server, preamble, out);
         }
-        let bodiless = matches!(status.as_u16(), 204 | 304);
-        let declared = if response.sets_ours() { declared_length(response.headers())? } else { None };
-        let whole = response.body_mut().whole();
-        if let (Some(bytes), Some(declared)) = (&whole, declared)
-            && declared != bytes.len() as u64
-            && !((self.answers_head || bodiless) && bytes.is_empty())
-        {
-            let length = bytes.len();
-            return Err(Error::new(format!(
-                "a handler set Content-Length to {declared}, and its body has {length} bytes"
-            )));
-        }
-        let length = match &whole {
-            Some(bytes) => Some(bytes.len() as u64),
-            None => response.body_mut().length().or(declared),
+        let (declared, closes) = if response.sets_ours() {
+            (declared_length(response.headers())?, closes(response.headers()))
+        } else {
+            (None, false)
         };
-        // RFC 9110 section 15.3.6: no content, and that is framed.
-        let empty = status == StatusCode::RESET_CONTENT;
-        let framing = match length {
-            _ if bodiless => Framing::Bodiless,
-            _ if empty => Framing::Length(0),
-            // The answer to HEAD has no body, and may say how long it would be (RFC 9110 section 9.3.2).
-            Some(0) if self.answers_head => Framing::Length(declared.unwrap_or(0)),
-            Some(length) => Framing::Length(length),
-            None if self.http_11 => Framing::Chunked,
-            None => Framing::UntilClose,
+        let whole = response.body_mut().take_whole();
+        let body = match &whole {
+            Some(bytes) => BodySize::Whole(bytes.len() as u64),
+            None => BodySize::Made(response.body_mut().length()),
         };
-        self.keep_alive &= keep_alive
-            && framing != Framing::UntilClose
-            && (reads_on || self.can_skip_body())
-            && !(response.sets_ours() && closes(response.headers()));
-        let persistence = match (self.keep_alive, self.http_11) {
-            (false, _) => Persistence::Close,
-            (true, true) => Persistence::Implied,
-            (true, false) => Persistence::KeepAlive,
-        };
-        // After the head of the final response it is too late.
-        if reads_on {
+        let may_persist =
+            self.keep_alive && server.keep_alive && (server.reads_on || self.can_skip_body()) && !closes;
+        // No answer is made to a head that could not be read, but a refusal.
+        let request = self.current.head.unwrap_or(RequestFacts { http_11: true, is_head: false });
+        let plan = plan(&Facts { status, body, declared, request, may_persist })?;
+        self.keep_alive = plan.persistence != Persistence::Close;
+        // Behind the head of the final response an invitation comes too late.
+        if server.reads_on {
             self.invite_body(out);
         }
-        encode::head(preamble, response, framing, persistence, out);
+        encode::head(preamble, response, plan.framing, plan.persistence, out);
         self.written = (status, 0);
-        if bodiless || empty || self.answers_head {
-            return Ok(Rest::Nothing);
-        }
         Ok(match whole {
+            _ if !plan.sends_body => Rest::Nothing,
             Some(bytes) if bytes.len() <= COPIED_BODY => {
                 out.extend_from_slice(&bytes);
                 self.written.1 = bytes.len();
@@ -265,7 +249,7 @@ impl Connection {
             Some(bytes) => Rest::Bytes(bytes),
             None => {
                 let body = std::mem::take(response.body_mut());
-                Rest::Stream(body, BodyEncoder::new(framing, self.accepts_trailers))
+                Rest::Stream(body, BodyEncoder::new(plan.framing, self.current.accepts_trailers))
             }
         })
     }
@@ -274,8 +258,7 @@ impl Connection {
     fn switch(
         &mut self,
         response: &mut Response,
-        keep_alive: bool,
-        reads_on: bool,
+        server: ServerSide,
         preamble: &Preamble,
         out: &mut Vec<u8>,
     ) -> Result<Rest> {
@@ -284,20 +267,20 @@ impl Connection {
             return Err(Error::new(format!("a handler answered with {status}, which is no final answer")));
         };
         // Only to what was offered (RFC 9110 section 7.8).
-        let is_offered = self.offered.as_ref().is_some_and(|offered| {
+        let is_offered = self.current.offered.as_ref().is_some_and(|offered| {
             list_members(std::iter::once(&**offered)).any(|name| name.eq_ignore_ascii_case(&upgrade.protocol))
         });
         if is_offered && self.body_is_read() {
-            encode::head(preamble, response, Framing::Bodiless, Persistence::Upgrade, out);
+            encode::head(preamble, response, ResponseFraming::Bodiless, Persistence::Upgrade, out);
             self.written = (response.status(), 0);
             return Ok(Rest::Upgrade(upgrade));
         }
         // RFC 9110 section 15.5.22
         let mut refusal = plain_status(StatusCode::UPGRADE_REQUIRED).header("Upgrade", upgrade.protocol);
-        self.respond(&mut refusal, keep_alive, reads_on, preamble, out)
+        self.respond(&mut refusal, server, preamble, out)
     }
 
-    /// What has arrived behind the last request.
+    /// The bytes that have arrived behind the last request.
     pub(crate) fn take_input(&mut self) -> Bytes {
         if self.unfinished.is_empty() {
             return std::mem::take(&mut self.input);
@@ -309,20 +292,18 @@ impl Connection {
     /// where the next request would begin is no longer known.
     pub(crate) fn refuse(&mut self, refusal: Refusal, preamble: &Preamble, out: &mut Vec<u8>) {
         self.keep_alive = false;
-        // Also the answer to a HEAD that was not understood has no body.
-        self.answers_head |= !self.has_head
-            && [&self.input[..], &self.unfinished].iter().any(|head| head.starts_with(b"HEAD "));
-        let text = format!(
-            "{} {}: {}\n",
-            refusal.status.as_u16(),
-            refusal.status.canonical_reason().unwrap_or("error"),
-            refusal.reason
-        );
-        let response = Response::of_type(ContentType::TEXT, Body::empty()).with_status(refusal.status);
-        let framing = Framing::Length(text.len() as u64);
+        // The answer to a HEAD has no body, also if the rest of its head was not understood.
+        let is_head = match self.current.head {
+            Some(head) => head.is_head,
+            None => [&self.input[..], &self.unfinished].iter().any(|head| head.starts_with(b"HEAD ")),
+        };
+        // As a handler's error is written: a client need not know which of the two answers.
+        let text = format!("{}\n", refusal.reason);
+        let response = Response::of_type(ContentType::Text, Body::empty()).with_status(refusal.status);
+        let framing = ResponseFraming::Length(text.len() as u64);
         encode::head(preamble, &response, framing, Persistence::Close, out);
         self.written = (refusal.status, 0);
-        if !self.answers_head {
+        if !is_head {
             out.extend_from_slice(text.as_bytes());
             self.written.1 = text.len();
         }
@@ -336,7 +317,7 @@ impl Connection {
     /// Whether the head that [`next_request`](Self::next_request) was given last is that of the current request,
     /// also if it was then refused.
     pub(crate) fn has_head(&self) -> bool {
-        self.has_head
+        self.current.head.is_some()
     }
 
     /// Whether another request may follow on this connection.
@@ -346,7 +327,7 @@ impl Connection {
 
     /// Whether the body of the current request has been read to its end.
     pub(crate) fn body_is_read(&self) -> bool {
-        self.body.as_ref().is_none_or(Decoder::is_done)
+        self.current.body.as_ref().is_none_or(Decoder::is_done)
     }
 
     /// Whether part of a head has arrived and the rest has not.
@@ -354,13 +335,38 @@ impl Connection {
         !self.unfinished.is_empty()
     }
 
+    /// Skips as much of a chunked body without a reader as has arrived, up to the bound for any body. Whether more
+    /// would be skipped if it had arrived.
+    ///
+    /// To be called before the response is written: only a body whose end is known lets the connection go on.
+    pub(crate) fn skip_arrived(&mut self, limits: &Limits) -> bool {
+        let Current { body: Some(decoder), expects_continue: false, skipped, .. } = &mut self.current else {
+            return false;
+        };
+        if decoder.left().is_some() {
+            return false;
+        }
+        while *skipped as u64 <= SKIPPED_BODY {
+            let before = self.input.len();
+            // A malformed body has no end to skip to.
+            let Ok(piece) = decoder.decode(&mut self.input, limits) else { return false };
+            *skipped += before - self.input.len();
+            match piece {
+                Piece::Content(_) => {}
+                Piece::NeedMore => return true,
+                Piece::End => return false,
+            }
+        }
+        false
+    }
+
     /// Whether what is left of the request's body is worth reading only to reach the next request.
     pub(crate) fn can_skip_body(&self) -> bool {
-        match &self.body {
+        match &self.current.body {
             None => true,
             Some(body) => {
                 body.is_done()
-                    || !self.expects_continue && body.left().is_some_and(|left| left <= SKIPPED_BODY)
+                    || !self.current.expects_continue && body.left().is_some_and(|left| left <= SKIPPED_BODY)
             }
         }
     }

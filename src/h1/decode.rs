@@ -1,11 +1,11 @@
 //! Bodies: from the bytes of a connection to pieces of content (RFC 9112 sections 6 and 7).
 
 use crate::bytes::Bytes;
-use crate::h1::framing::Framing;
+use crate::h1::framing::RequestFraming;
 use crate::h1::parse;
 use crate::h1::refusal::Refusal;
 use crate::http::headers::{Headers, is_token, may_be_trailer};
-use crate::http::limits::Limits;
+use crate::http::limits::{BODY_TOO_LONG, Limits};
 use http::StatusCode;
 
 const BAD_SIZE: Refusal = Refusal::bad("a chunk's size is not a hexadecimal number");
@@ -14,35 +14,35 @@ const TRAILERS_TOO_LONG: Refusal = Refusal::new(
     StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     "the trailers are longer than this server reads",
 );
-const TOO_LONG: Refusal =
-    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than this server reads");
+const TOO_LONG: Refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, BODY_TOO_LONG);
 
 /// Decodes one body.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     state: State,
-    /// How many more bytes of content may come, and of chunk extensions, which mean nothing to us (section 7.1.1)
-    /// and may not be a way to send for ever.
+    /// The bytes of content that may still come.
     allowed: u64,
+    /// The bytes of chunk extensions that may still come. They mean nothing here (section 7.1.1), and must not be a way
+    /// to send for ever.
     extensions_allowed: usize,
     /// The lines of the trailer section, as far as they have come.
     lines: Vec<u8>,
     trailers: Option<Box<Headers>>,
 }
 
-/// What there is to be had of a body.
+/// A piece of a body, or why there is none.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
     Content(Bytes),
-    /// Nothing, until more has arrived.
+    /// More must arrive first.
     NeedMore,
-    /// Nothing any more.
+    /// The body is over.
     End,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// That much content, then the end.
+    /// So much content, and then the end.
     Length(u64),
     Size {
         size: u64,
@@ -79,12 +79,12 @@ enum Extension {
 
 impl Decoder {
     /// A decoder for a body framed so; refuses at once what announces more than the limit.
-    pub(crate) fn new(framing: Framing, limits: &Limits) -> Result<Self, Refusal> {
+    pub(crate) fn new(framing: RequestFraming, limits: &Limits) -> Result<Self, Refusal> {
         let state = match framing {
-            Framing::Length(length) if length > limits.body_bytes => return Err(TOO_LONG),
-            Framing::Length(0) => State::End,
-            Framing::Length(length) => State::Length(length),
-            Framing::Chunked => State::Size { size: 0, digits: 0 },
+            RequestFraming::Length(length) if length > limits.body_bytes => return Err(TOO_LONG),
+            RequestFraming::Length(0) => State::End,
+            RequestFraming::Length(length) => State::Length(length),
+            RequestFraming::Chunked => State::Size { size: 0, digits: 0 },
         };
         let (allowed, extensions_allowed) = (limits.body_bytes, limits.chunk_extension_bytes);
         Ok(Self { state, allowed, extensions_allowed, lines: Vec::new(), trailers: None })
@@ -208,7 +208,7 @@ impl Decoder {
         let mut lines = std::mem::take(&mut self.lines);
         lines.extend_from_slice(b"\r\n");
         let trailers = parse::fields(&lines.into(), limits)?;
-        // What was decided by the head must not be decided again behind the body (RFC 9110 section 6.5.1).
+        // The head has decided; a trailer must not decide again (RFC 9110 section 6.5.1).
         if trailers.iter().any(|(name, _)| !may_be_trailer(name.as_bytes())) {
             return Err(Refusal::bad("a trailer field is one that may only stand in the head"));
         }
@@ -252,7 +252,11 @@ mod tests {
     use super::*;
 
     /// Decodes `pieces` as they arrive; the content, and what of the last piece was left for the next request.
-    fn decode(framing: Framing, limit: u64, pieces: &[&[u8]]) -> Result<(Vec<u8>, Vec<u8>, bool), u16> {
+    fn decode(
+        framing: RequestFraming,
+        limit: u64,
+        pieces: &[&[u8]],
+    ) -> Result<(Vec<u8>, Vec<u8>, bool), u16> {
         let limits = Limits { body_bytes: limit, ..Limits::default() };
         let mut decoder = Decoder::new(framing, &limits).map_err(|refusal| refusal.status.as_u16())?;
         let mut content = Vec::new();
@@ -278,7 +282,8 @@ mod tests {
             b"4;x=\"y\"\r\nWiki\r\n6\r\npedia \r\nE\r\nin \r\n\r\nchunks.\r\n0\r\nA: b\r\n\r\nGET /";
         let plain = b"Wikipedia in \r\n\r\nchunks.GET /";
         let content = b"Wikipedia in \r\n\r\nchunks.".to_vec();
-        for (framing, bytes) in [(Framing::Chunked, &chunked[..]), (Framing::Length(24), plain)] {
+        for (framing, bytes) in [(RequestFraming::Chunked, &chunked[..]), (RequestFraming::Length(24), plain)]
+        {
             for at in 0..=bytes.len() {
                 let (first, second) = bytes.split_at(at);
                 let all = (content.clone(), b"GET /".to_vec(), true);
@@ -292,7 +297,7 @@ mod tests {
     #[test]
     fn trailers_are_kept_and_extensions_are_not() {
         let limits = Limits::default();
-        let mut decoder = Decoder::new(Framing::Chunked, &limits).unwrap();
+        let mut decoder = Decoder::new(RequestFraming::Chunked, &limits).unwrap();
         let mut input = Bytes::from("1;a;b=c;d=\"\\\"e\"\r\nx\r\n0\r\nX-Sum:  1 \r\nX-b: 2\r\n\r\n");
         assert_eq!(decoder.decode(&mut input, &limits), Ok(Piece::Content(Bytes::from("x"))));
         assert_eq!(decoder.decode(&mut input, &limits), Ok(Piece::End));
@@ -302,17 +307,17 @@ mod tests {
 
     #[test]
     fn a_truncated_body_is_not_done() {
-        assert!(!decode(Framing::Chunked, 100, &[b"3\r\nabc\r\n0\r\n"]).unwrap().2);
-        assert!(!decode(Framing::Length(4), 100, &[b"abc"]).unwrap().2);
+        assert!(!decode(RequestFraming::Chunked, 100, &[b"3\r\nabc\r\n0\r\n"]).unwrap().2);
+        assert!(!decode(RequestFraming::Length(4), 100, &[b"abc"]).unwrap().2);
     }
 
     #[test]
     fn a_body_is_as_long_as_allowed_and_not_longer() {
-        assert!(decode(Framing::Length(3), 3, &[b"abc"]).unwrap().2);
-        assert_eq!(decode(Framing::Length(4), 3, &[b""]), Err(413));
-        assert!(decode(Framing::Chunked, 3, &[b"1\r\na\r\n2\r\nbc\r\n0\r\n\r\n"]).unwrap().2);
-        assert_eq!(decode(Framing::Chunked, 3, &[b"1\r\na\r\n3\r\n"]), Err(413));
-        assert_eq!(decode(Framing::Chunked, 3, &[b"ffffffffffffffff\r\n"]), Err(413));
+        assert!(decode(RequestFraming::Length(3), 3, &[b"abc"]).unwrap().2);
+        assert_eq!(decode(RequestFraming::Length(4), 3, &[b""]), Err(413));
+        assert!(decode(RequestFraming::Chunked, 3, &[b"1\r\na\r\n2\r\nbc\r\n0\r\n\r\n"]).unwrap().2);
+        assert_eq!(decode(RequestFraming::Chunked, 3, &[b"1\r\na\r\n3\r\n"]), Err(413));
+        assert_eq!(decode(RequestFraming::Chunked, 3, &[b"ffffffffffffffff\r\n"]), Err(413));
     }
 
     #[test]
@@ -345,15 +350,15 @@ mod tests {
             b"0\r\nA: b\n",
         ] {
             assert_eq!(
-                decode(Framing::Chunked, 100, &[bytes]),
+                decode(RequestFraming::Chunked, 100, &[bytes]),
                 Err(400),
                 "{:?}",
                 bytes.escape_ascii().to_string()
             );
         }
         let extension = [b"1;".to_vec(), vec![b'a'; 5000]].concat();
-        assert_eq!(decode(Framing::Chunked, 100, &[&extension]), Err(400));
+        assert_eq!(decode(RequestFraming::Chunked, 100, &[&extension]), Err(400));
         let trailers = [b"0\r\nA: ".to_vec(), vec![b'a'; 9000]].concat();
-        assert_eq!(decode(Framing::Chunked, 100, &[&trailers]), Err(431));
+        assert_eq!(decode(RequestFraming::Chunked, 100, &[&trailers]), Err(431));
     }
 }

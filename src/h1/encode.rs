@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::http::headers::{Known, ResponseHeaders};
-use crate::http::response::Response;
+use crate::http::response::{ContentType, Response};
 use http::StatusCode;
 
 /// The bytes that every response of a core begins with for the length of a second: made once, copied often.
@@ -11,15 +11,21 @@ pub(crate) struct Preamble {
     /// `HTTP/1.1 200 OK`, then the common fields.
     ok: Vec<u8>,
     fields_at: usize,
+    /// The same for each content type that handlers' results imply, up to the digits of Content-Length: all that most
+    /// heads begin with, in one copy.
+    to_length: [Vec<u8>; ContentType::COUNT],
 }
 
 const STATUS_OK: &str = "HTTP/1.1 200 OK\r\n";
+const CONTENT_LENGTH: &str = "Content-Length: ";
 
 impl Preamble {
     /// With this date, as `IMF-fixdate` (RFC 9110 section 5.6.7).
     pub(crate) fn new(date: &str) -> Self {
         let ok = format!("{STATUS_OK}Server: kiang\r\nDate: {date}\r\n").into_bytes();
-        Self { ok, fields_at: STATUS_OK.len() }
+        let to_length = ContentType::ALL
+            .map(|kind| [&ok[..], kind.line().as_bytes(), CONTENT_LENGTH.as_bytes()].concat());
+        Self { ok, fields_at: STATUS_OK.len(), to_length }
     }
 
     fn write(&self, status: StatusCode, out: &mut Vec<u8>) {
@@ -38,7 +44,7 @@ impl Preamble {
 
 /// How a response's body is framed (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
+pub(crate) enum ResponseFraming {
     /// The status allows no body (1xx, 204, 304): no framing field.
     Bodiless,
     Length(u64),
@@ -47,10 +53,10 @@ pub(crate) enum Framing {
     UntilClose,
 }
 
-/// What the response says of the connection.
+/// How a response says whether another request may follow on the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Persistence {
-    /// What the version does by default: no field.
+    /// The default of the version: no field.
     Implied,
     Close,
     /// HTTP/1.0 that asked for it.
@@ -60,15 +66,23 @@ pub(crate) enum Persistence {
 }
 
 /// Writes a whole response head.
+#[inline]
 pub(crate) fn head(
     preamble: &Preamble,
     response: &Response,
-    framing: Framing,
+    framing: ResponseFraming,
     persistence: Persistence,
     out: &mut Vec<u8>,
 ) {
+    if let ResponseFraming::Length(length) = framing
+        && response.status() == StatusCode::OK
+        && response.headers().is_empty()
+    {
+        out.extend_from_slice(&preamble.to_length[response.content_type() as usize]);
+        return last_lines(length, persistence, out);
+    }
     preamble.write(response.status(), out);
-    out.extend_from_slice(response.content_type().as_bytes());
+    out.extend_from_slice(response.content_type().line().as_bytes());
     for (name, value) in response.headers() {
         if response.sets_ours() && Known::of(name).is_engines() {
             continue;
@@ -76,13 +90,18 @@ pub(crate) fn head(
         field(name, value, out);
     }
     match framing {
-        Framing::Length(length) => content_length(length, persistence, out),
-        Framing::Chunked => {
+        ResponseFraming::Length(length) => {
+            out.extend_from_slice(CONTENT_LENGTH.as_bytes());
+            last_lines(length, persistence, out);
+        }
+        ResponseFraming::Chunked => {
             out.extend_from_slice(b"Transfer-Encoding: chunked");
             out.extend_from_slice(persistence.end_of_head());
         }
         // The last line's end is there already.
-        Framing::Bodiless | Framing::UntilClose => out.extend_from_slice(&persistence.end_of_head()[2..]),
+        ResponseFraming::Bodiless | ResponseFraming::UntilClose => {
+            out.extend_from_slice(&persistence.end_of_head()[2..]);
+        }
     }
 }
 
@@ -92,17 +111,25 @@ fn field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The last lines of most heads: put together beside the buffer, since a copy of unknown length is a call.
-fn content_length(length: u64, persistence: Persistence, out: &mut Vec<u8>) {
-    const NAME: &[u8] = b"Content-Length: ";
-    // A name, 20 digits, and the longest end there is.
-    let mut lines = [0; NAME.len() + 20 + 28];
-    let mut at = 0;
-    for part in [NAME, itoa::Buffer::new().format(length).as_bytes(), persistence.end_of_head()] {
-        lines[at..at + part.len()].copy_from_slice(part);
-        at += part.len();
+/// From the digits of Content-Length to the end of the head.
+#[inline]
+fn last_lines(length: u64, persistence: Persistence, out: &mut Vec<u8>) {
+    // At most 20 digits. Written from their end, so that the digits and the end are one copy.
+    let mut lines = *b"00000000000000000000\r\n\r\n";
+    let mut at = 19;
+    let mut left = length;
+    while left >= 10 {
+        lines[at] = b'0' + (left % 10) as u8;
+        left /= 10;
+        at -= 1;
     }
-    out.extend_from_slice(&lines[..at]);
+    lines[at] = b'0' + left as u8;
+    if persistence == Persistence::Implied {
+        out.extend_from_slice(&lines[at..]);
+    } else {
+        out.extend_from_slice(&lines[at..20]);
+        out.extend_from_slice(persistence.end_of_head());
+    }
 }
 
 impl Persistence {
@@ -120,13 +147,13 @@ impl Persistence {
 /// Frames the pieces of a streamed body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyEncoder {
-    framing: Framing,
+    framing: ResponseFraming,
     /// The client has said that it reads trailers; else they are left out (RFC 9110 section 6.5.1).
     accepts_trailers: bool,
 }
 
 impl BodyEncoder {
-    pub(crate) fn new(framing: Framing, accepts_trailers: bool) -> Self {
+    pub(crate) fn new(framing: ResponseFraming, accepts_trailers: bool) -> Self {
         Self { framing, accepts_trailers }
     }
 
@@ -134,13 +161,13 @@ impl BodyEncoder {
     /// than the announced length is an error: it would be read as the next response.
     pub(crate) fn before_piece(&mut self, length: usize, out: &mut Vec<u8>) -> Result<()> {
         match &mut self.framing {
-            Framing::Bodiless | Framing::UntilClose => {}
-            Framing::Length(left) => {
+            ResponseFraming::Bodiless | ResponseFraming::UntilClose => {}
+            ResponseFraming::Length(left) => {
                 *left = left.checked_sub(length as u64).ok_or_else(|| {
                     Error::new("a response's body is longer than the Content-Length its handler set")
                 })?;
             }
-            Framing::Chunked => {
+            ResponseFraming::Chunked => {
                 let mut digits = [0; 16];
                 out.extend_from_slice(hexadecimal(length, &mut digits));
                 out.extend_from_slice(b"\r\n");
@@ -151,23 +178,23 @@ impl BodyEncoder {
 
     /// Writes what comes after a piece.
     pub(crate) fn after_piece(&self, out: &mut Vec<u8>) {
-        if self.framing == Framing::Chunked {
+        if self.framing == ResponseFraming::Chunked {
             out.extend_from_slice(b"\r\n");
         }
     }
 
     /// Whether trailers can be sent, and are wanted.
     pub(crate) fn takes_trailers(&self) -> bool {
-        self.accepts_trailers && self.framing == Framing::Chunked
+        self.accepts_trailers && self.framing == ResponseFraming::Chunked
     }
 
     /// Frames the end. Less than the announced length is an error: the client would wait for the rest.
     pub(crate) fn end(&self, trailers: &ResponseHeaders, out: &mut Vec<u8>) -> Result<()> {
         match self.framing {
-            Framing::Length(1..) => {
+            ResponseFraming::Length(1..) => {
                 Err(Error::new("a response's body is shorter than the Content-Length its handler set"))
             }
-            Framing::Chunked => {
+            ResponseFraming::Chunked => {
                 out.extend_from_slice(b"0\r\n");
                 for (name, value) in trailers {
                     field(name, value, out);
@@ -199,7 +226,7 @@ mod tests {
 
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
-    fn written(status: StatusCode, framing: Framing, persistence: Persistence) -> String {
+    fn written(status: StatusCode, framing: ResponseFraming, persistence: Persistence) -> String {
         let response = Response::new(status).header("X-A", "b").header("content-length", "99");
         let mut out = Vec::new();
         head(&Preamble::new(DATE), &response, framing, persistence, &mut out);
@@ -209,13 +236,13 @@ mod tests {
     #[test]
     fn a_head_has_one_framing_field_and_it_is_the_engines() {
         assert_eq!(
-            written(StatusCode::OK, Framing::Length(13), Persistence::Implied),
+            written(StatusCode::OK, ResponseFraming::Length(13), Persistence::Implied),
             format!(
                 "HTTP/1.1 200 OK\r\nServer: kiang\r\nDate: {DATE}\r\nX-A: b\r\nContent-Length: 13\r\n\r\n"
             )
         );
         assert_eq!(
-            written(StatusCode::NO_CONTENT, Framing::Bodiless, Persistence::Close),
+            written(StatusCode::NO_CONTENT, ResponseFraming::Bodiless, Persistence::Close),
             format!(
                 "HTTP/1.1 204 No Content\r\nServer: kiang\r\nDate: {DATE}\r\nX-A: b\r\nConnection: close\r\n\r\n"
             )
@@ -224,7 +251,7 @@ mod tests {
 
     #[test]
     fn chunks_carry_their_size_in_hexadecimal() {
-        let mut encoder = BodyEncoder::new(Framing::Chunked, true);
+        let mut encoder = BodyEncoder::new(ResponseFraming::Chunked, true);
         let trailers: ResponseHeaders = [(Bytes::from("X-Sum"), Bytes::from("1"))].into_iter().collect();
         let mut out = Vec::new();
         encoder.before_piece(0x1f, &mut out).unwrap();
@@ -238,7 +265,7 @@ mod tests {
     fn a_body_that_does_not_match_its_length_is_never_sent_as_if_it_did() {
         let none = ResponseHeaders::new();
         let mut out = Vec::new();
-        let mut encoder = BodyEncoder::new(Framing::Length(3), true);
+        let mut encoder = BodyEncoder::new(ResponseFraming::Length(3), true);
         encoder.before_piece(2, &mut out).unwrap();
         assert!(encoder.end(&none, &mut out).is_err());
         assert!(encoder.before_piece(2, &mut out).is_err());

@@ -8,17 +8,17 @@ use http::{Method, StatusCode, Version};
 
 /// How a request's body is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
-    /// That many bytes; zero where the head says nothing (RFC 9112 section 6.3).
+pub(crate) enum RequestFraming {
+    /// So many bytes; zero where the head says nothing (RFC 9112 section 6.3).
     Length(u64),
     Chunked,
 }
 
-/// What a request's head asks of the connection.
+/// The wishes of a request's head for the connection.
 #[expect(clippy::struct_excessive_bools, reason = "what a request may ask for, independent of each other")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Terms {
-    pub(crate) framing: Framing,
+    pub(crate) framing: RequestFraming,
     pub(crate) keep_alive: bool,
     /// The client waits for `100 (Continue)` before it sends the body (RFC 9110 section 10.1.1).
     pub(crate) expects_continue: bool,
@@ -26,6 +26,27 @@ pub(crate) struct Terms {
     pub(crate) accepts_trailers: bool,
     /// The client offers to switch to another protocol (RFC 9110 section 7.8).
     pub(crate) offers_upgrade: bool,
+}
+
+/// The fields by which a request asks something of the connection.
+const ASKING: [Known; 6] = [
+    Known::Connection,
+    Known::ContentLength,
+    Known::Expect,
+    Known::Te,
+    Known::TransferEncoding,
+    Known::Upgrade,
+];
+
+impl Terms {
+    /// The terms of HTTP/1.1 where no field says otherwise.
+    const IMPLIED: Self = Self {
+        framing: RequestFraming::Length(0),
+        keep_alive: true,
+        expects_continue: false,
+        accepts_trailers: false,
+        offers_upgrade: false,
+    };
 }
 
 /// The Host that was last found well-formed on a connection: a client names the same one again and again, and to
@@ -49,19 +70,31 @@ impl KnownHost {
     }
 }
 
-/// Reads the terms of a request, or refuses it where two readers could see two requests.
-pub(crate) fn terms(head: &mut Head, known_host: &mut KnownHost) -> Result<Terms, Refusal> {
-    let http_11 = head.version == Version::HTTP_11;
-    let framing = framing(&head.headers, http_11)?;
-    find_host(head, http_11, known_host)?;
+/// Checks a head, and reads the terms of its request; refuses it where two readers could see two requests.
+pub(crate) fn accept(head: &mut Head, known_host: &mut KnownHost) -> Result<Terms, Refusal> {
+    find_host(head, head.version == Version::HTTP_11, known_host)?;
     if head.method == Method::CONNECT || head.method == Method::TRACE {
         return Err(NO_METHOD);
     }
+    let terms = terms(head)?;
+    head.is_accepted = true;
+    Ok(terms)
+}
+
+/// The terms of a request whose head is well-formed otherwise.
+#[inline]
+pub(crate) fn terms(head: &Head) -> Result<Terms, Refusal> {
+    let http_11 = head.version == Version::HTTP_11;
     let headers = &head.headers;
+    // Most requests say nothing of all this.
+    if http_11 && !headers.has_any(&ASKING) {
+        return Ok(Terms::IMPLIED);
+    }
+    let framing = framing(headers, http_11)?;
     Ok(Terms {
         framing,
         keep_alive: keep_alive(headers, http_11),
-        expects_continue: http_11 && expects_continue(headers)? && framing != Framing::Length(0),
+        expects_continue: http_11 && expects_continue(headers)? && framing != RequestFraming::Length(0),
         accepts_trailers: http_11 && accepts_trailers(headers),
         offers_upgrade: http_11 && offers_upgrade(headers),
     })
@@ -70,17 +103,17 @@ pub(crate) fn terms(head: &mut Head, known_host: &mut KnownHost) -> Result<Terms
 const NOT_CHUNKED: Refusal =
     Refusal::bad("Transfer-Encoding is not a list of codings that ends in chunked, once");
 
-/// A tunnel is for proxies, and a TRACE shows a request's credentials to whoever made a browser send it: neither
-/// reaches an application (RFC 9110 sections 9.3.6 and 9.3.8).
+/// Neither CONNECT nor TRACE reaches an application: a tunnel is for proxies, and a TRACE shows the credentials of a
+/// request to a page that made the browser send the request (RFC 9110 sections 9.3.6 and 9.3.8).
 const NO_METHOD: Refusal =
     Refusal::new(StatusCode::NOT_IMPLEMENTED, "CONNECT and TRACE are not implemented by this server");
 
 /// RFC 9112 section 6.3, with every doubt refused: a request that two readers frame differently is how one
 /// smuggles another (section 11.2).
-fn framing(headers: &Headers, http_11: bool) -> Result<Framing, Refusal> {
+fn framing(headers: &Headers, http_11: bool) -> Result<RequestFraming, Refusal> {
     // Most requests have neither, and that costs no look at the fields.
     if !headers.has_any(&[Known::TransferEncoding, Known::ContentLength]) {
-        return Ok(Framing::Length(0));
+        return Ok(RequestFraming::Length(0));
     }
     let Some(coding) = headers.known(Known::TransferEncoding).next() else { return length(headers) };
     if !http_11 {
@@ -93,9 +126,9 @@ fn framing(headers: &Headers, http_11: bool) -> Result<Framing, Refusal> {
         return Err(Refusal::bad("the request has more than one Transfer-Encoding"));
     }
     if coding.eq_ignore_ascii_case(b"chunked") {
-        return Ok(Framing::Chunked);
+        return Ok(RequestFraming::Chunked);
     }
-    // What is no plain list of codings is not guessed at (RFC 9112 section 7).
+    // A value that is no plain list of codings is refused, and not guessed at (RFC 9112 section 7).
     let codings: Vec<_> = coding.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).collect();
     let chunked = |coding: &&[u8]| coding.eq_ignore_ascii_case(b"chunked");
     let (last, before) = codings.split_last().ok_or(NOT_CHUNKED)?;
@@ -105,12 +138,14 @@ fn framing(headers: &Headers, http_11: bool) -> Result<Framing, Refusal> {
     Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "no transfer coding but chunked is implemented"))
 }
 
-fn length(headers: &Headers) -> Result<Framing, Refusal> {
-    let Some(value) = headers.known(Known::ContentLength).next() else { return Ok(Framing::Length(0)) };
+fn length(headers: &Headers) -> Result<RequestFraming, Refusal> {
+    let Some(value) = headers.known(Known::ContentLength).next() else {
+        return Ok(RequestFraming::Length(0));
+    };
     if headers.repeats(Known::ContentLength) {
         return Err(Refusal::bad("the request has more than one Content-Length"));
     }
-    decimal(value).map(Framing::Length).ok_or(Refusal::bad("Content-Length is not a number of bytes"))
+    decimal(value).map(RequestFraming::Length).ok_or(Refusal::bad("Content-Length is not a number of bytes"))
 }
 
 /// Digits and nothing else (RFC 9110 section 8.6), as long as they fit.
@@ -152,6 +187,15 @@ fn keep_alive(headers: &Headers, http_11: bool) -> bool {
     let mut keep_alive = http_11;
     if !headers.has_any(&[Known::Connection]) {
         return keep_alive;
+    }
+    // The one value that browsers send needs no look through a list.
+    if !headers.repeats(Known::Connection)
+        && headers
+            .known(Known::Connection)
+            .next()
+            .is_some_and(|value| value.eq_ignore_ascii_case(b"keep-alive"))
+    {
+        return true;
     }
     for option in list_members(headers.known(Known::Connection)) {
         if option.eq_ignore_ascii_case(b"close") {
@@ -200,18 +244,18 @@ mod tests {
         let text = format!("POST / HTTP/{version}\r\n{fields}\r\n");
         let mut head = Head::default();
         parse::head(&Bytes::from(text), &Limits::default(), &mut head).unwrap().unwrap();
-        terms(&mut head, &mut KnownHost::default()).map_err(|refusal| refusal.status.as_u16())
+        accept(&mut head, &mut KnownHost::default()).map_err(|refusal| refusal.status.as_u16())
     }
 
-    fn framed(fields: &str) -> Result<Framing, u16> {
+    fn framed(fields: &str) -> Result<RequestFraming, u16> {
         of("1.1", &format!("Host: x\r\n{fields}")).map(|terms| terms.framing)
     }
 
     #[test]
     fn a_body_is_framed_one_way_or_refused() {
-        assert_eq!(framed(""), Ok(Framing::Length(0)));
-        assert_eq!(framed("Content-Length: 18446744073709551615\r\n"), Ok(Framing::Length(u64::MAX)));
-        assert_eq!(framed("Transfer-Encoding: Chunked\r\n"), Ok(Framing::Chunked));
+        assert_eq!(framed(""), Ok(RequestFraming::Length(0)));
+        assert_eq!(framed("Content-Length: 18446744073709551615\r\n"), Ok(RequestFraming::Length(u64::MAX)));
+        assert_eq!(framed("Transfer-Encoding: Chunked\r\n"), Ok(RequestFraming::Chunked));
         for doubtful in [
             "Content-Length: 18446744073709551616\r\n",
             "Content-Length: +1\r\n",
@@ -283,7 +327,7 @@ mod tests {
             let mut head = Head::default();
             let text = format!("GET {target} HTTP/1.1\r\nHost: a:1\r\n\r\n");
             parse::head(&Bytes::from(text.clone()), &Limits::default(), &mut head).unwrap().unwrap();
-            terms(&mut head, &mut KnownHost::default()).unwrap();
+            accept(&mut head, &mut KnownHost::default()).unwrap();
             text[head.authority.start as usize..head.authority.end as usize].to_owned()
         };
         assert_eq!(host("/"), "a:1");

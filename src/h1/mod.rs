@@ -9,14 +9,9 @@ pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod framing;
 pub(crate) mod parse;
+pub(crate) mod plan;
 pub(crate) mod refusal;
 pub(crate) mod target;
 
-#[cfg(test)]
-mod properties;
 #[cfg(any(test, fuzzing))]
-pub(crate) mod reference;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod replay;
-#[cfg(test)]
-mod samples;
+pub(crate) mod oracle;

@@ -11,7 +11,7 @@ pub(crate) struct Parts {
     pub(crate) path: Range<usize>,
     /// Where the query begins, if there is one. It ends with the target.
     pub(crate) query: Option<usize>,
-    /// Of a target in absolute form: it wins over Host (RFC 9112 section 3.2.2).
+    /// The authority of a target in absolute form, which wins over Host (RFC 9112 section 3.2.2).
     pub(crate) authority: Option<Range<usize>>,
 }
 
@@ -24,7 +24,7 @@ const BAD_AUTHORITY: Refusal =
 const BAD_ASTERISK: Refusal = Refusal::bad("the request target * is for OPTIONS alone");
 const BAD_TUNNEL: Refusal = Refusal::bad("the request target of CONNECT is not a host and a port");
 
-/// What a byte may be part of.
+/// The parts of a target in which a byte may stand.
 const PATH: u8 = 1;
 const QUERY: u8 = 2;
 const HOST: u8 = 4;
@@ -42,7 +42,7 @@ static CLASSES: [u8; 256] = {
                 PATH | QUERY | HOST
             }
             b':' | b'@' | b'/' | b'|' | b'[' | b']' | b'^' => PATH | QUERY,
-            // A lone % is what a browser makes of `?discount=50%`; a path is decoded, so there it is refused.
+            // A browser sends `?discount=50%` as it is. In a path a lone % is refused, since a path is decoded.
             b'?' | b'%' | b'{' | b'}' | b'\\' | b'`' => QUERY,
             _ => 0,
         };
@@ -72,12 +72,30 @@ pub(crate) fn parts(method: &Method, target: &[u8]) -> Result<Parts, Refusal> {
     }
 }
 
+/// A target in origin form of which nothing in the path is percent-encoded.
+pub(crate) struct PlainOrigin {
+    /// How long the target is.
+    pub(crate) length: usize,
+    /// How long the path is. A query follows if the target is longer.
+    pub(crate) path: usize,
+}
+
+/// The target that `bytes` begin with, which ends before a space; `None` if it is not a plain one.
+#[inline]
+pub(crate) fn plain_origin(bytes: &[u8]) -> Option<PlainOrigin> {
+    if bytes.first() != Some(&b'/') {
+        return None;
+    }
+    let path = run(bytes, PATH);
+    let length = match bytes.get(path)? {
+        b'?' => path + 1 + run(&bytes[path + 1..], QUERY),
+        _ => path,
+    };
+    (bytes.get(length) == Some(&b' ')).then_some(PlainOrigin { length, path })
+}
+
 /// Origin form from `start` on: a path, and perhaps a query.
 fn origin(target: &[u8], start: usize) -> Result<Parts, Refusal> {
-    // Nothing but a path of one class: that is many a target, and costs the least.
-    if all(&target[start..], PATH) {
-        return Ok(Parts { path: start..target.len(), query: None, authority: None });
-    }
     let mut at = start;
     loop {
         at += run(&target[at..], PATH);
@@ -130,7 +148,7 @@ pub(crate) fn is_authority(authority: &[u8]) -> bool {
         Some(colon) if authority[colon] == b':' => (&authority[..colon], &authority[colon + 1..]),
         _ => (authority, &authority[authority.len()..]),
     };
-    // All of one class first: that is nearly every host, and costs the least.
+    // Nearly every host is of one class, and to look for that first costs the least.
     let is_host = all(host, HOST) || is_ip_literal(host) || is_encoded(host);
     !host.is_empty() && is_host && is_port(port)
 }
@@ -166,7 +184,7 @@ fn is_port(digits: &[u8]) -> bool {
     })
 }
 
-/// Whether all bytes are of this class. It looks at all of them, and so at several at a time.
+/// Whether all bytes are of this class. Without an early end the loop looks at several bytes at a time.
 #[inline]
 fn all(bytes: &[u8], class: u8) -> bool {
     bytes.iter().fold(class, |all, byte| all & CLASSES[*byte as usize]) != 0

@@ -3,6 +3,7 @@
 use crate::bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::http::headers::{Headers, ResponseHeaders, checked_field, may_be_trailer};
+use crate::http::limits::BODY_TOO_LONG;
 use crate::http::upgrade::Upgrade;
 use futures_core::Stream;
 use http::StatusCode;
@@ -28,11 +29,11 @@ enum Content {
     Whole(Bytes),
     Arriving(Rc<Channel>),
     Made(Box<Made>),
-    /// Of a response that switches protocols: what comes behind its head is no body, but all that follows.
+    /// The switch of a response that switches protocols: all that follows its head is the other protocol.
     Upgrade(Box<Upgrade>),
 }
 
-/// A body made as it goes, and what is to follow it.
+/// A body made as it goes, and the trailers that follow it.
 struct Made {
     stream: Pin<Box<dyn Stream<Item = Result<Bytes>>>>,
     trailers: Option<MakeTrailers>,
@@ -102,13 +103,8 @@ impl Body {
 
     /// All of it, in memory; 413 if there are more than `limit` bytes.
     pub async fn bytes(mut self, limit: usize) -> Result<Bytes> {
-        let too_long = || {
-            Error::with_status(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("the body is longer than the {limit} bytes that are read into memory here"),
-            )
-        };
-        if let Some(whole) = self.whole() {
+        let too_long = || Error::with_status(StatusCode::PAYLOAD_TOO_LARGE, BODY_TOO_LONG);
+        if let Some(whole) = self.take_whole() {
             return if whole.len() <= limit { Ok(whole) } else { Err(too_long()) };
         }
         if self.length().is_some_and(|length| length > limit as u64) {
@@ -139,14 +135,14 @@ impl Body {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
         match &mut self.0 {
             Content::Empty | Content::Upgrade(_) => Poll::Ready(None),
-            Content::Whole(_) => Poll::Ready(self.whole().filter(|bytes| !bytes.is_empty()).map(Ok)),
+            Content::Whole(_) => Poll::Ready(self.take_whole().filter(|bytes| !bytes.is_empty()).map(Ok)),
             Content::Arriving(channel) => channel.poll_next(cx),
             Content::Made(made) => made.stream.as_mut().poll_next(cx),
         }
     }
 
     /// Takes the body if all of it is here.
-    pub(crate) fn whole(&mut self) -> Option<Bytes> {
+    pub(crate) fn take_whole(&mut self) -> Option<Bytes> {
         match std::mem::take(&mut self.0) {
             Content::Empty => Some(Bytes::new()),
             Content::Whole(bytes) => Some(bytes),
@@ -233,14 +229,14 @@ impl fmt::Debug for Body {
     }
 }
 
-/// The way of an arriving body from the connection to whoever reads it, on one core.
+/// The way of an arriving body from the connection to its reader, on one core.
 struct Channel {
-    /// How much is still to be read, if the head told.
+    /// The bytes still to be read, if the head told how many there are.
     left: Cell<Option<u64>>,
     pieces: RefCell<VecDeque<Bytes>>,
     end: RefCell<Option<Result<()>>>,
     reader: RefCell<Option<Waker>>,
-    /// Who brings the pieces, while nobody wants one.
+    /// The waker of the task that brings the pieces, while no piece is wanted.
     feeder: RefCell<Option<Waker>>,
     trailers: RefCell<Option<Headers>>,
     wanted: Cell<bool>,
@@ -257,7 +253,7 @@ impl Channel {
             return Poll::Ready(std::mem::replace(end, Ok(())).err().map(Err));
         }
         if !self.wanted.replace(true) {
-            // Whoever reads may be another task than the one that brings.
+            // The reader may be another task than the one that brings the pieces.
             let feeder = self.feeder.borrow_mut().take();
             if let Some(feeder) = feeder.filter(|feeder| !feeder.will_wake(cx.waker())) {
                 feeder.wake();
@@ -281,8 +277,8 @@ impl Channel {
 pub(crate) struct Sender(Rc<Channel>);
 
 impl Sender {
-    /// Ready when somebody waits for a piece. The connection reads from the socket only then, and that is the
-    /// whole of the back-pressure: what is not wanted stays in the kernel, and closes the peer's window.
+    /// Ready when a reader waits for a piece. The connection reads from the socket only then, and that is the whole of
+    /// the back-pressure: unwanted bytes stay in the kernel, and close the peer's window.
     pub(crate) fn poll_wanted(&self, cx: &Context<'_>) -> Poll<()> {
         if self.0.wanted.get() {
             return Poll::Ready(());
@@ -294,7 +290,7 @@ impl Sender {
         Poll::Pending
     }
 
-    /// Whether anybody can still ask for a piece.
+    /// Whether a reader is left that can ask for a piece.
     pub(crate) fn has_reader(&self) -> bool {
         Rc::strong_count(&self.0) > 1
     }

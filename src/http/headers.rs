@@ -55,11 +55,36 @@ impl Known {
             17 => (Self::TransferEncoding, b"transfer-encoding"),
             _ => return Self::Other,
         };
-        // With bit 5 set an upper-case letter is its lower-case one. Of the other bytes that a token may hold none
-        // becomes a letter or a hyphen that was not one before.
-        let same = name.iter().zip(spelled).all(|(byte, letter)| byte | 0x20 == *letter);
-        if same { known } else { Self::Other }
+        if is_spelled(name, spelled) { known } else { Self::Other }
     }
+}
+
+/// Whether a token is this name in any case. The two are of the same length.
+///
+/// With bit 5 set an upper-case letter is its lower-case one. Of the other bytes that a token may hold none becomes a
+/// letter or a hyphen that was not one before. Names are short, so words that overlap cover them in two or three steps.
+#[inline]
+fn is_spelled(name: &[u8], spelled: &[u8]) -> bool {
+    if let (Some((name, _)), Some((spelled, _))) =
+        (name.split_first_chunk::<8>(), spelled.split_first_chunk::<8>())
+        && !is_word(*name, *spelled)
+    {
+        return false;
+    }
+    match (name.split_last_chunk::<8>(), spelled.split_last_chunk::<8>()) {
+        (Some((name_start, name)), Some((spelled_start, spelled))) => {
+            // Between the first and the last eight bytes lies what is longer than 16.
+            is_word(*name, *spelled)
+                && name_start.iter().zip(spelled_start).skip(8).all(|(byte, letter)| byte | 0x20 == *letter)
+        }
+        _ => name.iter().zip(spelled).all(|(byte, letter)| byte | 0x20 == *letter),
+    }
+}
+
+/// Eight bytes of a token and of a name in lower case, compared as in [`is_spelled`].
+#[inline]
+fn is_word(word: [u8; 8], spelled: [u8; 8]) -> bool {
+    u64::from_ne_bytes(word) | 0x2020_2020_2020_2020 == u64::from_ne_bytes(spelled)
 }
 
 impl Known {
@@ -289,6 +314,31 @@ mod tests {
             ("", Known::Other),
         ] {
             assert_eq!(Known::of(name.as_bytes()), known, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_with_another_letter_in_any_place_is_another_name() {
+        for name in [
+            "accept",
+            "accept-encoding",
+            "authorization",
+            "connection",
+            "content-length",
+            "content-type",
+            "cookie",
+            "transfer-encoding",
+            "upgrade",
+            "user-agent",
+        ] {
+            let known = Known::of(name.as_bytes());
+            assert_ne!(known, Known::Other, "{name}");
+            assert_eq!(Known::of(name.to_ascii_uppercase().as_bytes()), known);
+            for at in 0..name.len() {
+                let mut other = name.as_bytes().to_vec();
+                other[at] = b'!';
+                assert_eq!(Known::of(&other), Known::Other, "{}", other.escape_ascii());
+            }
         }
     }
 

@@ -18,7 +18,7 @@ pub struct Request {
     body: Body,
     origin: Origin,
     params: Params,
-    /// Its name, if that does not stand in the head.
+    /// The request's name in logs, if that does not stand in the head.
     id: OnceCell<Kept>,
 }
 
@@ -34,9 +34,22 @@ pub(crate) struct Head {
     /// The host that is asked for: the target's authority, or else Host; empty if there is none.
     pub(crate) authority: Range<u16>,
     pub(crate) headers: Headers,
+    /// The engine has accepted this head: the same bytes are the same request again. Cleared by whatever changes the
+    /// head, and before the head is filled.
+    pub(crate) is_accepted: bool,
 }
 
-/// Where a request came in: what its connection knows.
+impl Head {
+    /// How long this head is, if it was accepted and `input` begins with the same bytes. A head ends with its first
+    /// empty line, so no longer head can begin with this one.
+    #[inline]
+    pub(crate) fn repeats_in(&self, input: &[u8]) -> Option<usize> {
+        let known: &[u8] = self.headers.head();
+        (self.is_accepted && input.starts_with(known)).then_some(known.len())
+    }
+}
+
+/// The facts of the connection on which a request came in.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
     pub(crate) peer: Option<SocketAddr>,
@@ -112,7 +125,7 @@ impl Request {
         self.origin.peer
     }
 
-    /// What it is called in logs: found or made when this is first called, and the same ever after.
+    /// The request's name in logs: found or made when this is first called, and the same ever after.
     pub fn id(&self) -> RequestId {
         match self.id_of_peer() {
             Some(id) => id,
@@ -120,7 +133,7 @@ impl Request {
         }
     }
 
-    /// The same, for whoever will ask when the request is gone.
+    /// The same, to be kept when the request is gone.
     pub(crate) fn kept_id(&self) -> Kept {
         match self.id_of_peer() {
             Some(id) => Kept::Peer(Box::new(id)),
@@ -147,6 +160,18 @@ impl Request {
         let mut empty = Self::new(self.origin.clone());
         empty.id = self.kept_id().into();
         std::mem::replace(self, empty)
+    }
+
+    /// Says where the next requests come in.
+    pub(crate) fn origin_is(&mut self, origin: Origin) {
+        self.origin = origin;
+    }
+
+    /// Lets go of all that the last request held, but for its head: the next request may be the same again.
+    pub(crate) fn release(&mut self) {
+        self.set_body(None);
+        self.params.clear();
+        self.id.take();
     }
 
     /// The head of another request, to be filled where it is.

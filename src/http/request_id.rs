@@ -1,4 +1,4 @@
-//! What a request is called in logs: by its peer, or by us.
+//! The name of a request in logs: given by its peer, or by this server.
 
 use std::cell::Cell;
 use std::fmt;
@@ -8,9 +8,9 @@ use std::ops::Deref;
 /// The field by which a peer names its request.
 pub(crate) const FIELD: &str = "x-request-id";
 
-/// What a request is called in logs: its `X-Request-Id`, if that has at most 64 bytes of visible ASCII and among them
+/// The name of a request in logs: its `X-Request-Id`, if that has at most 64 bytes of visible ASCII and among them
 /// no quotation mark or backslash; else 32 hexadecimal digits that no other request has, on any core or in any
-/// process. It is no secret: ours can be guessed from the one before.
+/// process. A name is no secret: the next one can be guessed.
 ///
 /// ```
 /// use kiang::{App, RequestId, Response, StatusCode};
@@ -25,7 +25,7 @@ pub struct RequestId {
     len: u8,
 }
 
-/// A name that outlives its request: small, and written out only when somebody asks.
+/// A name that outlives its request: small, and written out only when it is needed.
 #[derive(Clone, Debug)]
 pub(crate) enum Kept {
     Peer(Box<RequestId>),
@@ -34,7 +34,7 @@ pub(crate) enum Kept {
 }
 
 thread_local! {
-    /// What the names made on this core begin with, and how many there were. A core is a thread.
+    /// The beginning of all names made on this core, and the number of names made. A core is a thread.
     static OWN: (u64, Cell<u64>) = (random(), Cell::new(0));
 }
 

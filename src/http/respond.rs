@@ -34,37 +34,37 @@ impl IntoResponse for StatusCode {
 impl IntoResponse for &'static str {
     #[inline]
     fn into_response(self) -> Response {
-        Response::of_type(ContentType::TEXT, self)
+        Response::of_type(ContentType::Text, self)
     }
 }
 
 impl IntoResponse for String {
     fn into_response(self) -> Response {
-        Response::of_type(ContentType::TEXT, self)
+        Response::of_type(ContentType::Text, self)
     }
 }
 
 impl IntoResponse for Cow<'static, str> {
     fn into_response(self) -> Response {
-        Response::of_type(ContentType::TEXT, self)
+        Response::of_type(ContentType::Text, self)
     }
 }
 
 impl IntoResponse for Vec<u8> {
     fn into_response(self) -> Response {
-        Response::of_type(ContentType::OCTETS, self)
+        Response::of_type(ContentType::Octets, self)
     }
 }
 
 impl IntoResponse for &'static [u8] {
     fn into_response(self) -> Response {
-        Response::of_type(ContentType::OCTETS, self)
+        Response::of_type(ContentType::Octets, self)
     }
 }
 
 impl IntoResponse for Bytes {
     fn into_response(self) -> Response {
-        Response::of_type(ContentType::OCTETS, self)
+        Response::of_type(ContentType::Octets, self)
     }
 }
 
@@ -84,7 +84,7 @@ impl<T: IntoResponse, E: IntoResponse> IntoResponse for Result<T, E> {
 }
 
 impl IntoResponse for Error {
-    /// Its status; the message is sent for a 4xx, and goes to the log for a 5xx.
+    /// The error's status; the message is sent for a 4xx, and goes to the log for a 5xx.
     fn into_response(self) -> Response {
         let status = self.status();
         if status.is_server_error() {

@@ -24,15 +24,29 @@ pub struct Response {
     body: Body,
 }
 
-/// The content type that follows from what a handler returned: a whole field line, since that is one copy.
+/// The content type that follows from what a handler returned.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ContentType(&'static str);
+pub(crate) enum ContentType {
+    /// There is none, or the handler set its own.
+    None,
+    Text,
+    Octets,
+    Json,
+}
 
 impl ContentType {
-    const NONE: Self = Self("");
-    pub(crate) const TEXT: Self = Self("Content-Type: text/plain; charset=utf-8\r\n");
-    pub(crate) const OCTETS: Self = Self("Content-Type: application/octet-stream\r\n");
-    pub(crate) const JSON: Self = Self("Content-Type: application/json\r\n");
+    pub(crate) const ALL: [Self; 4] = [Self::None, Self::Text, Self::Octets, Self::Json];
+    pub(crate) const COUNT: usize = Self::ALL.len();
+
+    /// The whole field line, since that is one copy; empty if there is none.
+    pub(crate) const fn line(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Text => "Content-Type: text/plain; charset=utf-8\r\n",
+            Self::Octets => "Content-Type: application/octet-stream\r\n",
+            Self::Json => "Content-Type: application/json\r\n",
+        }
+    }
 }
 
 impl Response {
@@ -40,7 +54,7 @@ impl Response {
     pub fn new(status: StatusCode) -> Self {
         Self {
             status,
-            content_type: ContentType::NONE,
+            content_type: ContentType::None,
             headers: ResponseHeaders::new(),
             sets_ours: false,
             body: Body::empty(),
@@ -94,7 +108,7 @@ impl Response {
         let (name, value) = checked_field(name.into(), value.into())?;
         match Known::of(&name) {
             // A handler's own comes in place of the one that its body's type implied.
-            Known::ContentType => self.content_type = ContentType::NONE,
+            Known::ContentType => self.content_type = ContentType::None,
             known => self.sets_ours |= known.is_engines(),
         }
         self.headers.push((name, value));
@@ -131,9 +145,9 @@ impl Response {
         }
     }
 
-    /// The content type, as a field line; empty if there is none, or the handler set its own.
-    pub(crate) fn content_type(&self) -> &'static str {
-        self.content_type.0
+    /// The content type that its body implied.
+    pub(crate) fn content_type(&self) -> ContentType {
+        self.content_type
     }
 
     pub(crate) fn headers(&self) -> &ResponseHeaders {

@@ -7,10 +7,10 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// What goes on with a connection once the switch has been answered.
+/// The other protocol's part: called with the connection once the switch has been answered.
 pub(crate) type Continue = Box<dyn FnOnce(Upgraded) -> Pin<Box<dyn Future<Output = ()>>>>;
 
-/// A protocol to switch to, and who speaks it.
+/// A protocol to switch to, and the function that speaks it.
 pub(crate) struct Upgrade {
     pub(crate) protocol: Bytes,
     pub(crate) then: Continue,
@@ -21,7 +21,7 @@ pub struct Upgraded(Box<dyn Io>);
 
 /// The connection as its server has it.
 pub(crate) trait Io {
-    /// What has arrived; empty at the end.
+    /// Bytes that have arrived; empty at the end.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes>>;
 
     /// Begins to send these bytes, once those before have left.
@@ -36,7 +36,7 @@ impl Upgraded {
         Self(Box::new(io))
     }
 
-    /// What has arrived, in order; `None` when the peer has ended its side, or the server drains.
+    /// The bytes that have arrived, in order; `None` when the peer has ended its side, or the server drains.
     ///
     /// This waits for as long as the peer is silent: a protocol that wants a bound sets its own.
     pub async fn read(&mut self) -> Result<Option<Bytes>> {

@@ -1,7 +1,7 @@
-//! What a log needs that must not hold up a core: a writer on a thread of its own, behind a bounded queue.
+//! A writer for logs that must not hold up a core: a thread behind a bounded queue.
 //!
-//! The access log and the binary's error log go this way. An application that has a log of its own can give it a
-//! [`Writer`] too: any logger that writes to a [`std::io::Write`] takes one.
+//! The access log and the binary's error log use one. An application can give a [`Writer`] to a log of its own: any
+//! logger that writes to a [`std::io::Write`] takes one.
 
 mod target;
 mod timestamp;

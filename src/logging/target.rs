@@ -12,19 +12,19 @@ use std::path::PathBuf;
 pub(crate) enum Target {
     Stdout,
     Stderr,
-    /// Appended to, and made if it is not there.
+    /// A file that is appended to, and made if it is not there.
     File(PathBuf),
 }
 
 impl Target {
-    /// Opens it without waiting for anybody.
+    /// Opens the target without waiting for a reader.
     pub(crate) fn open(&self) -> io::Result<File> {
         match self {
-            // A descriptor of our own: the standard library's has a lock, which a stuck write would keep.
+            // The descriptor is our own: the standard library guards its own by a lock, which a stuck write would keep.
             Self::Stdout => io::stdout().as_fd().try_clone_to_owned().map(File::from),
             Self::Stderr => io::stderr().as_fd().try_clone_to_owned().map(File::from),
-            // To open a FIFO for writing alone waits for a reader. Open for both it waits for none, and keeps what
-            // is written while the reader is away (fifo(7)).
+            // A FIFO that is opened for writing alone waits for a reader. Opened for both, the FIFO waits for none, and
+            // keeps what is written while the reader is away (`fifo(7)`).
             Self::File(path) if fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) => {
                 OpenOptions::new().read(true).write(true).open(path)
             }

@@ -16,8 +16,8 @@ pub struct Timestamp([u8; 24]);
 impl Timestamp {
     /// This moment, its millisecond rounded down.
     ///
-    /// A time before 1970 is shown as 1970, and one that needs a fifth digit of the year as its last four: clocks
-    /// that are so wrong were never set.
+    /// A time before 1970 is shown as 1970. A year beyond 9999 is shown by its last four digits. A clock that is so wrong
+    /// was never set.
     pub fn of(time: SystemTime) -> Self {
         let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let (seconds, millis) = (since_epoch.as_secs(), u64::from(since_epoch.subsec_millis()));
@@ -43,7 +43,7 @@ impl Timestamp {
 
 /// Year, month and day of a day since 1970, in the Gregorian calendar.
 fn date(days: u64) -> (u64, u64, u64) {
-    // Days of a year are counted from March: then the leap day is the last, and months have one simple pattern.
+    // Years are counted from March. Then the leap day is the last of a year, and months have one simple pattern.
     const ERA: u64 = 146_097; // Days in 400 years.
     let days = days + 719_468; // From 0000-03-01 to 1970-01-01.
     let (era, of_era) = (days / ERA, days % ERA);
@@ -59,7 +59,7 @@ impl Deref for Timestamp {
     type Target = str;
 
     fn deref(&self) -> &str {
-        // Nothing but ASCII is ever put in.
+        // The text is ASCII.
         str::from_utf8(&self.0).unwrap_or_default()
     }
 }

@@ -1,8 +1,8 @@
 //! The writer: one thread that writes lines, and the bounded queue before it.
 //!
-//! A queue of our own, since a channel of the standard library can neither be waited for with a deadline until it is
-//! empty nor give written buffers back to be filled again. Its lock is held for a few instructions, or the copy of a
-//! record, and never across a write: however stuck the writer is, nobody else waits.
+//! The queue is our own. A channel of the standard library cannot be waited for until it is empty, with a deadline, and
+//! cannot give written buffers back to be filled again. The lock of the queue is held for a few instructions, or for
+//! the copy of a record, and never across a write. However stuck the writer is, no other thread waits.
 
 use rustix::event::{PollFd, PollFlags, poll};
 use std::collections::VecDeque;
@@ -10,26 +10,26 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::target::Target;
 use super::timestamp::Timestamp;
+use crate::threads;
 
-/// How many bytes are gathered before they are written in one go.
+/// How many bytes are gathered for one write.
 pub(crate) const CHUNK: usize = 64 << 10;
 /// Most chunks that wait for the writer: 8 MiB, or a little more with long lines.
 const QUEUE: usize = 128;
-/// A buffer that one long line has grown beyond this is not kept.
+/// Most bytes of a buffer that is kept: one long line may have made it larger.
 const LARGEST_KEPT: usize = 2 * CHUNK;
-/// How often a log that cannot be written is complained about, elsewhere.
+/// How often the error log complains about a log that cannot be written.
 const COMPLAIN: Duration = Duration::from_secs(60);
 
-/// A way to a log that never waits: lines go by a bounded queue to a thread that writes them. When it cannot keep up,
-/// records are dropped, and the log says how many in a line of its own.
+/// A way to a log that never waits: lines go by a bounded queue to a thread that writes. When the thread cannot keep up,
+/// records are dropped, and a line of the log says how many.
 ///
-/// A clone leads to the same thread, which ends when the last clone is dropped and everything is written. To give it
-/// to a logger, use its [`Write`]: each call is one record, and `flush` waits for nothing.
+/// A clone leads to the same thread, which ends when the last clone is dropped and everything is written. A logger
+/// writes by [`Write`]: each call is one record, and `flush` waits for nothing.
 ///
 /// ```
 /// use kiang::logging::Writer;
@@ -50,9 +50,9 @@ struct Shared {
     queue: Mutex<Queue>,
     /// Whether the queue is full, to be seen without its lock.
     full: AtomicBool,
-    /// There is something to write, or there never will be again.
+    /// Given when there is something to do, or when the last clone is dropped.
     news: Condvar,
-    /// All that was in the queue is written.
+    /// Given when the queue is empty and everything is written.
     written: Condvar,
 }
 
@@ -64,6 +64,15 @@ struct Queue {
     dropped: u64,
     is_writing: bool,
     is_closed: bool,
+    /// Whether the file is to be opened anew before the next chunk.
+    reopen: bool,
+}
+
+/// What the writer's thread does next.
+enum Next {
+    Reopen,
+    /// Lines to write, and how many records were dropped before them.
+    Write(Vec<u8>, u64),
 }
 
 impl Writer {
@@ -81,19 +90,26 @@ impl Writer {
         let mut output = Output::open(target)?;
         let shared = Arc::new(Shared::default());
         let handle = Handle(Arc::clone(&shared));
-        thread::Builder::new().name(name.to_owned()).spawn(move || output.write(&shared, notice))?;
+        threads::start(name, move || output.write(&shared, notice))?;
         Ok(Self(Arc::new(handle)))
     }
 
-    /// Waits until everything is written, at most so long; whether it is.
+    /// Waits until everything is written, but no longer than this. Answers whether everything is.
     pub fn wait(&self, within: Duration) -> bool {
         let shared = self.shared();
         let waited = shared.written.wait_timeout_while(shared.lock(), within, |queue| !queue.is_written());
         waited.unwrap_or_else(PoisonError::into_inner).0.is_written()
     }
 
-    /// Hands over whole lines and leaves an empty buffer in their place, or does nothing if the queue is full.
-    /// `dropped` is how many records were dropped before them. Whether they were taken.
+    /// Has the thread open the file anew before the next chunk is written. If that fails, the file that is open stays in
+    /// use, and the error log says so.
+    pub(crate) fn reopen(&self) {
+        self.shared().lock().reopen = true;
+        self.shared().news.notify_one();
+    }
+
+    /// Hands over whole lines and leaves an empty buffer in their place, or does nothing if the queue is full. `dropped`
+    /// is how many records were dropped before these lines. Answers whether the lines were taken.
     pub(crate) fn offer(&self, lines: &mut Vec<u8>, dropped: u64) -> bool {
         if self.shared().full.load(Ordering::Relaxed) {
             return false;
@@ -106,8 +122,8 @@ impl Writer {
         true
     }
 
-    /// The same at the end of a core, whose last lines are taken even if the queue is full: they are no more than a
-    /// chunk for each core.
+    /// The same at the end of a core. The last lines are taken even if the queue is full: there is no more than a chunk
+    /// of them for each core.
     pub(crate) fn offer_last(&self, lines: &mut Vec<u8>, dropped: u64) {
         self.enqueue(self.shared().lock(), lines, dropped);
     }
@@ -125,7 +141,7 @@ impl Writer {
         self.shared().news.notify_one();
     }
 
-    /// Takes one record from any thread, or drops and counts it.
+    /// Takes one record from any thread, or counts it as dropped.
     fn take(&self, record: &[u8]) {
         let mut queue = self.shared().lock();
         let has_room = queue.chunks.len() < QUEUE;
@@ -171,19 +187,24 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next chunk and how many records were dropped, when there is one; `None` at the end.
-    fn next(&self) -> Option<(Vec<u8>, u64)> {
+    /// Waits for something to do; `None` at the end.
+    fn next(&self) -> Option<Next> {
         let mut queue = self.lock();
         queue.is_writing = false;
         if queue.is_written() {
             self.written.notify_all();
         }
-        let waited = self.news.wait_while(queue, |queue| queue.chunks.is_empty() && !queue.is_closed);
+        let waited = self.news.wait_while(queue, |queue| queue.is_idle());
         queue = waited.unwrap_or_else(PoisonError::into_inner);
+        if std::mem::take(&mut queue.reopen) {
+            // `wait` waits for the reopening too.
+            queue.is_writing = true;
+            return Some(Next::Reopen);
+        }
         let chunk = queue.chunks.pop_front()?;
         queue.is_writing = true;
         self.full.store(false, Ordering::Relaxed);
-        Some((chunk, std::mem::take(&mut queue.dropped)))
+        Some(Next::Write(chunk, std::mem::take(&mut queue.dropped)))
     }
 
     fn give_back(&self, mut chunk: Vec<u8>) {
@@ -199,13 +220,17 @@ impl Queue {
     fn is_written(&self) -> bool {
         self.chunks.is_empty() && !self.is_writing
     }
+
+    fn is_idle(&self) -> bool {
+        self.chunks.is_empty() && !self.reopen && !self.is_closed
+    }
 }
 
-/// The writer's end.
+/// What the writer's thread owns.
 struct Output {
     target: Target,
     file: File,
-    /// Records that are missing and were not told of yet.
+    /// Missing records that no line has told of yet.
     lost: u64,
     /// The last write ended within a line.
     is_torn: bool,
@@ -219,13 +244,35 @@ impl Output {
     }
 
     fn write(&mut self, shared: &Shared, mut notice: impl FnMut(u64) -> String) {
-        while let Some((chunk, dropped)) = shared.next() {
+        while let Some(next) = shared.next() {
+            let (chunk, dropped) = match next {
+                Next::Write(chunk, dropped) => (chunk, dropped),
+                Next::Reopen => {
+                    self.reopen();
+                    continue;
+                }
+            };
             self.lost += dropped;
             let written = self.write_chunk(&chunk, &mut notice);
             shared.give_back(chunk);
             if let Err(error) = written {
                 self.complain(&error);
             }
+        }
+    }
+
+    /// Opens the file anew, between two chunks and so between two lines.
+    fn reopen(&mut self) {
+        match self.target.open() {
+            Ok(file) => {
+                self.file = file;
+                self.is_torn = false;
+                log::info!("the log to {} is open anew", self.target);
+            }
+            Err(error) => log::error!(
+                "the log to {} cannot be opened anew: {error}; writing goes on in the file that was open",
+                self.target
+            ),
         }
     }
 
@@ -244,10 +291,10 @@ impl Output {
         })
     }
 
-    /// Writes whole lines; an error comes with how many of them are missing.
+    /// Writes whole lines. An error comes with the number of missing lines.
     fn write_lines(&mut self, mut rest: &[u8]) -> Result<(), (io::Error, u64)> {
         if self.is_torn {
-            // What is there of the line before must not run into the next.
+            // The torn line must not run into the next one.
             self.write_some(b"\n").map_err(|error| (error, lines(rest)))?;
             self.is_torn = false;
         }
@@ -270,7 +317,7 @@ impl Output {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => return Ok(count),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Whoever gave us this stream has made it so.
+                // The process that gave us this stream has made it non-blocking.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     poll(&mut [PollFd::new(&self.file, PollFlags::OUT)], None)?;
                 }
@@ -279,7 +326,7 @@ impl Output {
         }
     }
 
-    /// Says in the error log that this one cannot be written. On stderr it most likely is the error log.
+    /// Says in the error log that this log cannot be written. A log on stderr most likely is the error log.
     fn complain(&mut self, error: &io::Error) {
         if self.target != Target::Stderr && self.complained.is_none_or(|at| at.elapsed() > COMPLAIN) {
             self.complained = Some(Instant::now());

@@ -1,18 +1,22 @@
 //! Routes: paths and methods to handlers.
 
 use super::handler::{Endpoint, Handler, endpoint};
+use super::normal::{normal, place_of};
 use crate::http::request::Request;
 use crate::http::respond::plain_status;
 use crate::http::response::Response;
 use crate::server::{Answer, Service};
 use http::{Method, StatusCode};
 use rustc_hash::FxHashMap;
+use std::borrow::Cow;
+use std::cell::Cell;
 use std::rc::Rc;
 
 /// An application: routes and their handlers.
 ///
 /// A path is matched exactly, segment by segment; `{name}` matches any one segment, and `{*rest}` at the end
-/// whatever follows. A path that is literal comes before one that is not.
+/// whatever follows. A path that is literal comes before one that is not. Characters that need no percent-encoding are
+/// the same with and without it: `/%7Eme` is `/~me` (RFC 3986 section 6.2.2.2). An encoded slash separates nothing.
 ///
 /// ```
 /// use kiang::{App, Path, StatusCode};
@@ -28,6 +32,9 @@ pub struct App {
     routes: Vec<Route>,
     /// Every path as it was written: where one is registered again, and where a literal one is found at once.
     by_path: FxHashMap<Box<[u8]>, usize>,
+    /// The literal path that was asked for last: the next request often asks for the same, and to compare costs less
+    /// than to hash.
+    last: Cell<usize>,
     /// All paths, for those with `{name}` segments.
     patterns: matchit::Router<usize>,
     fallback: Option<Endpoint>,
@@ -36,8 +43,8 @@ pub struct App {
 }
 
 struct Route {
-    /// Its path has no braces.
-    is_literal: bool,
+    /// The path, if it has no braces; else empty, as no path is.
+    literal: Box<[u8]>,
     /// The names of its `{name}` segments, in order.
     names: Vec<Rc<str>>,
     methods: Vec<(Method, Endpoint)>,
@@ -106,6 +113,7 @@ impl App {
 
     #[track_caller]
     fn route_of(&mut self, path: &str) -> &mut Route {
+        let path = &*normal(path);
         let next = self.routes.len();
         let index = *self.by_path.entry(path.as_bytes().into()).or_insert(next);
         if index == next {
@@ -114,7 +122,7 @@ impl App {
                 panic!("the path {path:?} cannot be routed: {error}");
             }
             self.routes.push(Route {
-                is_literal: !path.contains(['{', '}']),
+                literal: if path.contains(['{', '}']) { Box::default() } else { path.as_bytes().into() },
                 names: names(path),
                 methods: Vec::new(),
                 any: None,
@@ -126,30 +134,51 @@ impl App {
 
     fn find(&self, request: &mut Request) -> Option<&Route> {
         request.params_mut().clear();
-        // A path with braces matches others, and not itself.
-        if let Some(index) = self.by_path.get(request.path_bytes())
-            && self.routes[*index].is_literal
-        {
-            return Some(&self.routes[*index]);
+        // Mostly the path is literal and written as it was registered: then this is all.
+        if let Some(route) = self.find_literal(request.path_bytes()) {
+            return Some(route);
         }
         let range = request.path_range();
         let path = request.path();
-        let found = self.patterns.at(path).ok()?;
+        let normal = normal(path);
+        let is_normal = matches!(normal, Cow::Borrowed(_));
+        if !is_normal && let Some(route) = self.find_literal(normal.as_bytes()) {
+            return Some(route);
+        }
+        let found = self.patterns.at(&normal).ok()?;
         let route = &self.routes[*found.value];
         if !route.names.is_empty() {
-            let base = path.as_ptr() as usize;
+            let base = normal.as_ptr() as usize;
             let params = found
                 .params
                 .iter()
                 .zip(&route.names)
                 .map(|((_, value), name)| {
-                    // A part of the path, so within its 16-bit range.
-                    let at = range.start + (value.as_ptr() as usize - base) as u16;
-                    (Rc::clone(name), at..at + value.len() as u16)
+                    let at = value.as_ptr() as usize - base;
+                    let mut ends = [at, at + value.len()];
+                    if !is_normal {
+                        ends = ends.map(|end| place_of(path, end));
+                    }
+                    // Parts of the path, so within its 16-bit range.
+                    (Rc::clone(name), range.start + ends[0] as u16..range.start + ends[1] as u16)
                 })
                 .collect();
             *request.params_mut() = params;
         }
+        Some(route)
+    }
+
+    /// The route of a path without braces. A path with braces matches others, and not itself.
+    #[inline]
+    fn find_literal(&self, path: &[u8]) -> Option<&Route> {
+        let last = self.routes.get(self.last.get()).filter(|route| *route.literal == *path);
+        last.or_else(|| self.look_up_literal(path))
+    }
+
+    fn look_up_literal(&self, path: &[u8]) -> Option<&Route> {
+        let index = *self.by_path.get(path)?;
+        let route = self.routes.get(index).filter(|route| !route.literal.is_empty())?;
+        self.last.set(index);
         Some(route)
     }
 }
@@ -239,7 +268,7 @@ mod tests {
         let mut response = answer(app, method, target);
         (
             response.status().as_u16(),
-            String::from_utf8(response.body_mut().whole().unwrap().to_vec()).unwrap(),
+            String::from_utf8(response.body_mut().take_whole().unwrap().to_vec()).unwrap(),
         )
     }
 
@@ -250,6 +279,8 @@ mod tests {
             .get("/a/b", || "literal")
             .post("/a/b", || "posted")
             .get("/files/{*rest}", |Path(rest): Path<String>| rest)
+            .get("/%7Eme", || "tilde")
+            .get("/a%2fb", || "one segment")
             .get("/{first}/to/{second}", |Path((a, b)): Path<(String, u8)>| format!("{a}-{b}"))
     }
 
@@ -267,6 +298,13 @@ mod tests {
             ("/me/to/7", "me-7"),
             ("http://example.com/a/c", "c"),
             ("http://example.com/", "root"),
+            ("/%61/%62", "literal"),
+            ("/a%2Fb", "one segment"),
+            ("/%61/c%2f%64", "c/d"),
+            ("/f%69les/%78/y", "x/y"),
+            ("/m%65/%74o/%37", "me-7"),
+            ("/~me", "tilde"),
+            ("/%7eme", "tilde"),
         ] {
             assert_eq!(text(&app, "GET", target), (200, expected.to_owned()), "{target}");
         }

@@ -4,13 +4,14 @@
 //! for one, each started by another thread of the pool: a core starts none.
 
 use std::future::Future;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::{io, thread};
 
 use crate::error::{Error, Result};
+use crate::threads;
 use http::StatusCode;
 
 /// Threads for each core, at most.
@@ -91,8 +92,7 @@ impl Crew {
     fn start_thread(self: &Arc<Self>) -> io::Result<()> {
         let crew = Arc::clone(self);
         let number = self.threads.fetch_add(1, Ordering::Relaxed);
-        let started =
-            thread::Builder::new().name(format!("kiang-blocking-{number}")).spawn(move || crew.work());
+        let started = threads::start(&format!("kiang-blocking-{number}"), move || crew.work());
         if started.is_err() {
             self.threads.fetch_sub(1, Ordering::Relaxed);
         }
@@ -132,6 +132,7 @@ mod tests {
     use super::*;
     use std::sync::mpsc::channel;
     use std::task::{Context, Poll, Waker};
+    use std::thread;
     use std::time::Duration;
 
     const PATIENCE: Duration = Duration::from_secs(10);

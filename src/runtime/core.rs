@@ -81,6 +81,7 @@ pub(crate) enum Phase {
 
 /// What one core has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct Counts {
     /// Connections open now.
     pub connections: u64,
@@ -236,6 +237,18 @@ impl Core {
 
     pub(crate) fn phase(&self) -> Phase {
         self.0.phase.get()
+    }
+
+    /// The time at this moment, for what is measured within a turn: a call of the kernel's, where [`now`](Self::now) is
+    /// a load.
+    #[expect(clippy::unused_self, reason = "whose clock it is, a test decides")]
+    pub(crate) fn precise_now(&self) -> Instant {
+        Instant::now()
+    }
+
+    /// How many tasks wait for their turn behind the one that runs.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.tasks.waiting()
     }
 
     /// Enters a phase and lets every task see it. There is no way back.

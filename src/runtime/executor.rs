@@ -1,22 +1,23 @@
 //! Launches the cores: a thread each, pinned, with a glommio executor that hosts the driver.
 
-use glommio::{LocalExecutorBuilder, Placement};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::blocking::Pool;
 use super::core::{Core, Mailbox, Message, Phase};
 use super::cores;
 use super::driver::drive;
+use super::machine::{cannot_start, spawn_pinned, words_of};
 use super::ring::Ring;
 use super::tasks::Tasks;
 use crate::error::{Error, Result};
 
 /// The running cores.
 pub(crate) struct Threads {
-    handles: Vec<glommio::ExecutorJoinHandle<Result<()>>>,
+    handles: Vec<JoinHandle<Result<()>>>,
     mailboxes: Arc<[Arc<Mailbox>]>,
 }
 
@@ -48,25 +49,25 @@ pub(crate) fn launch(
         go.push(go_ahead);
         let (begin, mailboxes, started) = (Arc::clone(&begin), Arc::clone(&mailboxes), started.clone());
         let pool = Arc::clone(&pool);
-        let handle = LocalExecutorBuilder::new(Placement::Fixed(cpu))
-            .name(&format!("kiang-{id}"))
-            .preempt_timer(NEVER_PREEMPT)
-            .io_memory(FILE_MEMORY)
-            .ring_depth(FILE_RING)
-            .spawn(move || async move {
+        let handle = spawn_pinned(
+            format!("kiang-{id}"),
+            cpu,
+            |builder| builder.preempt_timer(NEVER_PREEMPT).io_memory(FILE_MEMORY).ring_depth(FILE_RING),
+            move || async move {
                 let result = run(id, cpu, mailboxes, pool, &*begin, started, &all_ready).await;
                 // Nobody listens any more if another core failed first.
                 if let Err(error) = &result {
                     log::error!("core {id} ended: {error}");
                 }
                 result
-            });
+            },
+        );
         match handle {
             Ok(handle) => threads.handles.push(handle),
             Err(error) => {
                 drop(go);
                 let _ = threads.join();
-                return Err(cannot_start(cpu).because(error.to_string()));
+                return Err(cannot_start(cpu).because(error));
             }
         }
     }
@@ -131,7 +132,7 @@ impl Threads {
         for handle in self.handles {
             let ended = match handle.join() {
                 Ok(ended) => ended,
-                Err(error) => Err(Error::new("a core panicked").because(error.to_string())),
+                Err(panic) => Err(Error::new("a core panicked").because(words_of(&*panic).to_owned())),
             };
             result = result.and(ended);
         }
@@ -154,8 +155,4 @@ fn check_placement(cpu: usize) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(format!("the kernel did not pin a thread to processor {cpu}")))
-}
-
-fn cannot_start(cpu: usize) -> Error {
-    Error::new(format!("cannot start a core on processor {cpu} (`kiang doctor` examines this machine)"))
 }

@@ -19,6 +19,10 @@ use super::timer::Timer;
 /// How many connections may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
 
+/// How many bytes the kernel takes of each connection beyond what is on its way to the peer (`TCP_NOTSENT_LOWAT` in
+/// `tcp(7)`; else up to `tcp_wmem`, 4 MB). The longest piece of a body that is sent at a time.
+const MOST_UNSENT: u32 = 256 << 10;
+
 /// A socket bound to this address, not yet listening. Several may be bound to one address.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -30,6 +34,8 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<Socket> {
     }
     // Accepted sockets inherit it: a response leaves when it is written, not when the one before was confirmed.
     socket.set_tcp_nodelay(true)?;
+    // Inherited too: what a slow reader is owed waits here, where it is counted, and not in the kernel's memory.
+    socket.set_tcp_notsent_lowat(MOST_UNSENT)?;
     socket.bind(&SockAddr::from(address))?;
     Ok(socket)
 }

@@ -5,13 +5,16 @@
 
 mod accepted;
 mod blocking;
+mod cgroup;
 mod clock;
 mod core;
 mod cores;
 mod driver;
 mod executor;
+pub mod files;
 mod listener;
 mod loads;
+mod machine;
 mod mailbox;
 mod probe;
 mod ring;
@@ -21,6 +24,7 @@ mod stream;
 mod takeover;
 mod tasks;
 mod timer;
+mod transport;
 mod waiter;
 mod wheel;
 
@@ -28,6 +32,7 @@ pub use self::core::{Beat, Core, Counts};
 pub use self::cores::Cores;
 
 pub(crate) use self::accepted::Accepted;
+pub(crate) use self::cgroup::{Cgroups, CpuQuota, MemoryLimit, Throttling};
 pub(crate) use self::core::{Mailbox, Notice, Phase};
 pub(crate) use self::executor::{launch, tell_all};
 pub(crate) use self::listener::{Listener, bind, listen};
@@ -37,6 +42,7 @@ pub(crate) use self::ring::Payload;
 pub(crate) use self::stream::Stream;
 pub(crate) use self::takeover::{Offer, Shared, is_offered, take_over};
 pub(crate) use self::timer::Timer;
+pub(crate) use self::transport::Transport;
 
 #[cfg(test)]
 pub(crate) use self::ring::{Faults, Found, Link, Machine, Net, Outside, Random, Stub, mix};

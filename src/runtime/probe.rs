@@ -1,5 +1,4 @@
-//! Asks the kernel whether the network ring will work here, by building a small one, and if not, who forbids
-//! it.
+//! Builds a small ring to see whether the network ring will work here. If the kernel refuses, finds who forbids it.
 
 use io_uring::{IoUring, Probe, opcode};
 use std::{fmt, fs, io};
@@ -42,7 +41,7 @@ pub(crate) fn probe() -> Result<RingFeatures, ProbeError> {
 pub(crate) struct RingFeatures {
     /// The kernel's release, as `uname -r` prints it.
     pub(crate) kernel: String,
-    /// For people: set-up flags and features that were found, by the names of the man page.
+    /// Set-up flags and features that were found, by the names of the man page, for people to read.
     pub(crate) names: Vec<String>,
 }
 
@@ -133,27 +132,33 @@ impl std::error::Error for ProbeError {}
 const CALLS: &str = "io_uring_setup, io_uring_enter and io_uring_register";
 
 /// The operations that the network ring and glommio submit.
-const NEEDED: [(u8, &str); 17] = [
+const NEEDED: [(u8, &str); 23] = [
     (opcode::Accept::CODE, "ACCEPT"),
     (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),
     (opcode::Close::CODE, "CLOSE"),
     (opcode::Connect::CODE, "CONNECT"),
+    (opcode::Fallocate::CODE, "FALLOCATE"),
     (opcode::Fsync::CODE, "FSYNC"),
+    (opcode::MkDirAt::CODE, "MKDIRAT"),
     (opcode::Nop::CODE, "NOP"),
     (opcode::OpenAt::CODE, "OPENAT"),
+    (opcode::OpenAt2::CODE, "OPENAT2"),
     (opcode::PollAdd::CODE, "POLL_ADD"),
     (opcode::Read::CODE, "READ"),
     (opcode::Recv::CODE, "RECV"),
+    (opcode::RenameAt::CODE, "RENAMEAT"),
     (opcode::Send::CODE, "SEND"),
     (opcode::SendMsg::CODE, "SENDMSG"),
     (opcode::Shutdown::CODE, "SHUTDOWN"),
     (opcode::Socket::CODE, "SOCKET"),
+    (opcode::Statx::CODE, "STATX"),
     (opcode::Timeout::CODE, "TIMEOUT"),
     (opcode::TimeoutRemove::CODE, "TIMEOUT_REMOVE"),
+    (opcode::UnlinkAt::CODE, "UNLINKAT"),
     (opcode::Write::CODE, "WRITE"),
 ];
 
-/// `CAP_SYS_ADMIN`, whose holder `kernel.io_uring_disabled = 1` does not concern.
+/// `CAP_SYS_ADMIN`: `kernel.io_uring_disabled = 1` does not bind a process that has this capability.
 const SYS_ADMIN: u64 = 1 << 21;
 
 /// What tells a sysctl from a seccomp filter when the kernel only says `EPERM`.
@@ -185,7 +190,7 @@ impl Evidence {
             .trim()
     }
 
-    /// A filter is installed (mode 2): it is the only one in sight that can have refused.
+    /// Whether a seccomp filter is installed (mode 2). No other suspect can be seen from here.
     fn filtered(&self) -> bool {
         self.field("Seccomp") == "2"
     }
@@ -202,7 +207,7 @@ impl Evidence {
     }
 }
 
-/// Who is behind the error. Docker's filter answers EPERM, Podman's ENOSYS, the sysctl EPERM
+/// Names the cause of the error. Docker's filter answers EPERM, Podman's ENOSYS, the sysctl EPERM
 /// (`io_uring_setup(2)`).
 fn blame(error: io::Error, evidence: &Evidence) -> ProbeError {
     match error.raw_os_error() {
@@ -211,7 +216,7 @@ fn blame(error: io::Error, evidence: &Evidence) -> ProbeError {
             None if evidence.filtered() => ProbeError::Filtered,
             None => ProbeError::Refused,
         },
-        // Where the kernel has the sysctl it has the call, so somebody else said that it has not.
+        // A kernel with the sysctl has the system call. Only a filter can have denied that.
         Some(libc::ENOSYS) if evidence.filtered() || evidence.disabled.is_some() => ProbeError::Filtered,
         Some(libc::ENOSYS) => ProbeError::Absent,
         Some(libc::EINVAL) => ProbeError::TooOld,

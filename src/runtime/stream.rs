@@ -36,6 +36,22 @@ impl Stream {
         self.core.ring().poll_broken(self.id, self.core.tasks(), cx)
     }
 
+    /// Whether something has arrived that the ring has not delivered yet (`FIONREAD`; of the end of a stream this says
+    /// nothing). Exact: what the kernel delivers, it delivers within a turn of the ring.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.core.ring().unread(self.id) > 0
+    }
+
+    /// How much the peer has acknowledged so far: a number that changes when it takes something.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.core.ring().acknowledged(self.id)
+    }
+
+    /// How many bytes the kernel holds for the peer.
+    pub(crate) fn unacknowledged(&self) -> usize {
+        self.core.ring().unacknowledged(self.id)
+    }
+
     /// Has the connection end with a reset instead of a farewell, so that the peer cannot take what it got for the
     /// whole (`SO_LINGER` in `socket(7)`).
     pub(crate) fn reset_at_end(&self) {

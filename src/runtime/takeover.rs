@@ -8,6 +8,7 @@
 //! names belong to a network namespace, as ports do, and vanish with their socket. The connection they travelled over
 //! stays open as the *tie* of the two processes: by it each sees whether the other still serves.
 
+use crate::threads;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -183,8 +184,7 @@ impl Offer {
         let listener = Arc::new(bind_name(&shared)?);
         shared.state().listener = Arc::downgrade(&listener);
         let offered = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("kiang-takeover".into());
-        let thread = thread.spawn(move || {
+        let thread = threads::start("kiang-takeover", move || {
             if let Some(successor) = find_successor(&listener, &offered) {
                 // The successor takes the name, and learns that it is free.
                 drop(listener);

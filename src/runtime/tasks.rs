@@ -20,15 +20,21 @@ use super::waiter::{TaskId, Waiter};
 /// The tasks of one core.
 pub(crate) struct Tasks {
     slots: RefCell<Slab<Slot>>,
+    /// Tasks that can go on, in the order in which they were woken; each at most once.
     ready: RefCell<VecDeque<TaskId>>,
+    /// The task that is being polled.
     current: Cell<Option<TaskId>>,
+    /// The two words of its waker. A future that is polled with the very same waker is the task itself, and no part of a
+    /// combinator: then its number will do. The pointer is compared, never followed, and its waker outlives the poll.
     current_waker: Cell<Option<(*const (), &'static std::task::RawWakerVTable)>>,
+    /// Wraps after 2^32 tasks. A note of a task is then mistaken only if it has waited for so long in the same place.
     next_generation: Cell<u32>,
+    /// Tells the tasks of this core from those of another that its thread may have had before.
     identity: u64,
     remote: Arc<dyn Remote>,
     is_closed: Cell<bool>,
-    /// Wakers that are not ours, to be woken or dropped when nothing of the core is borrowed: they run code that
-    /// we do not know.
+    /// Wakers of futures inside combinators, to be woken or dropped when nothing of the core is borrowed: they run
+    /// code that is not Kiang's.
     foreign_due: RefCell<Vec<Waker>>,
     foreign_done: RefCell<Vec<Waker>>,
     /// Woken when a task becomes ready while the driver sleeps.
@@ -165,6 +171,11 @@ impl Tasks {
     /// Whether any task can go on.
     pub(crate) fn any_ready(&self) -> bool {
         !self.ready.borrow().is_empty() || !self.foreign_due.borrow().is_empty()
+    }
+
+    /// How many tasks wait for their turn.
+    pub(crate) fn waiting(&self) -> usize {
+        self.ready.borrow().len()
     }
 
     /// Whether any task can go on; if none can, `cx` is woken when one becomes ready.

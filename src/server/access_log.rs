@@ -1,7 +1,7 @@
 //! The access log: a line of JSON for each request.
 //!
-//! Lines are put together in a buffer of the core, and go to the one thread that writes when it is full, or a moment
-//! later. Nothing here waits, and once the buffers have grown nothing allocates.
+//! Each core gathers lines in a buffer. A full buffer goes to the one thread that writes, and so does any buffer after a
+//! moment. Nothing here waits, and nothing allocates once the buffers have grown.
 
 use serde::Serialize;
 use std::cell::{Cell, RefCell};
@@ -10,10 +10,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::connection::Connection;
 use crate::error::{Error, Result};
-use crate::h1::connection::Rest;
-use crate::h1::refusal::Refusal;
 use crate::http::request::Request;
 use crate::http::request_id::{Kept, RequestId};
 use crate::logging::{CHUNK, Target, Timestamp, Writer, dropped_as_json};
@@ -24,10 +21,11 @@ use http::{Method, StatusCode, Version};
 const FLUSH_AFTER: Duration = Duration::from_millis(100);
 /// How long the end of a server waits for its last lines to be written.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
-/// How long the wall clock is reckoned from the monotonic one before it is read again.
+/// How long the wall clock's time is computed from the monotonic clock before the wall clock is read again.
 const RECKONED: Duration = Duration::from_secs(1);
-/// Most entries that are kept to be used again, and the longest text of one.
+/// Most entries that are kept to be used again.
 const SPARE: usize = 1024;
+/// Most bytes of text of an entry that is kept.
 const LONGEST_SPARE: usize = 4 << 10;
 
 /// Where a server writes a line of JSON for each request, and for how many of them.
@@ -45,23 +43,26 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
-    /// Appended to this file, which is made if it is not there. It may be a FIFO, whose reader may come later.
+    /// The log is appended to this file, which is made if it is not there. The file may be a FIFO, whose reader may come
+    /// later.
+    ///
+    /// SIGHUP and SIGUSR1 open the file anew, so that it can be rotated ([`Server::signals`](crate::Server::signals)).
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self { target: Target::File(path.into()), one_in: 1 }
     }
 
-    /// To stdout.
+    /// The log goes to stdout.
     pub fn stdout() -> Self {
         Self { target: Target::Stdout, one_in: 1 }
     }
 
-    /// Only for one request in so many, on each core; 1, each of them, by default.
+    /// Logs one request in so many, on each core; 1 by default, which is every request.
     pub fn sample(mut self, one_in: usize) -> Self {
         self.one_in = one_in.max(1);
         self
     }
 
-    /// Opens it and starts its writer.
+    /// Opens the log and starts its writer.
     pub(super) fn open(self) -> Result<OpenLog> {
         let writer = Writer::start("kiang-access", &self.target, dropped_as_json).map_err(|error| {
             Error::new(format!("the access log cannot go to {}", self.target)).because(error)
@@ -78,6 +79,18 @@ pub(super) struct OpenLog {
 }
 
 impl OpenLog {
+    /// Opens the file anew, on the writer's thread, because of `signal`. Lines in the queue go to either file, each of
+    /// them whole.
+    pub(super) fn reopen(&self, signal: &str) {
+        match &self.log.target {
+            Target::File(_) => {
+                log::info!("{signal}: the access log {} is opened anew", self.log.target);
+                self.writer.reopen();
+            }
+            target => log::info!("{signal}: the access log goes to {target}, there is nothing to reopen"),
+        }
+    }
+
     /// Waits until everything is written; all cores must have ended.
     pub(super) fn close(self) {
         if !self.writer.wait(CLOSE_WITHIN) {
@@ -94,27 +107,26 @@ pub(super) struct CoreLog {
     core: Core,
     writer: Writer,
     one_in: usize,
-    /// Requests that are passed over before the next that is logged.
+    /// How many requests are passed over before the next one is logged.
     passed_over: Cell<usize>,
     lines: RefCell<Vec<u8>>,
-    /// Records for which there was no room, since lines were last taken.
+    /// Records without room, since the writer last took lines.
     dropped: Cell<u64>,
     /// Whether a task will hand over the lines soon.
     is_flushing: Cell<bool>,
     #[expect(clippy::vec_box, reason = "the boxes themselves are used again")]
     spare: RefCell<Vec<Box<Entry>>>,
-    /// A moment on both clocks.
+    /// The same moment on both clocks.
     moment: Cell<(Instant, SystemTime)>,
-    /// The time that was last written out, and its millisecond since 1970.
+    /// The millisecond since 1970 that was last written out, and its text.
     time: Cell<(u128, Timestamp)>,
 }
 
-/// A request that will be logged, from its head to the end of its answer. It is boxed, and used again: most connections
-/// have none, and an idle one should cost little.
+/// A request that will be logged, from its head to the end of its answer. The box is used again. Most connections have
+/// no entry at a given time, and an idle connection should cost little: so a box.
 pub(super) struct Entry {
     since: Instant,
-    /// What follows from the head, as members of the JSON object. It is kept as text, since a handler may take the
-    /// request away.
+    /// The members of the JSON object that come from the head, as text: a handler may take the request away.
     head: Vec<u8>,
     status: Option<StatusCode>,
     /// Bytes of the answer's body, so far.
@@ -124,7 +136,7 @@ pub(super) struct Entry {
 /// How a request ended.
 pub(super) enum Outcome {
     Answered,
-    /// By the engine, for this reason.
+    /// The engine refused the request, for this reason.
     Refused(&'static str),
     /// The connection ended before the answer did.
     Cut,
@@ -252,10 +264,10 @@ impl CoreLog {
         taken
     }
 
-    /// Has the lines handed over in a moment, unless that is arranged already. With no lines nothing is armed, and
-    /// an idle core sleeps.
+    /// Hands the lines over in a moment, unless a task does so already. Without lines no timer is armed, and an idle core
+    /// sleeps.
     fn flush_soon(self: &Rc<Self>) {
-        // Once the core has stopped, whatever is dropped last takes the lines along.
+        // A stopped core runs no task. The drop of this log hands over the last lines.
         if self.core.phase() == Phase::Stopped || self.is_flushing.replace(true) {
             return;
         }
@@ -283,54 +295,18 @@ impl Drop for CoreLog {
 }
 
 impl Entry {
-    fn answer(&mut self, (status, bytes): (StatusCode, usize)) {
+    /// The answer's head is written, and so many bytes of its body.
+    pub(super) fn answer(&mut self, (status, bytes): (StatusCode, usize)) {
         (self.status, self.bytes) = (Some(status), bytes as u64);
     }
-}
 
-/// What a connection tells of its requests. With the log off there is never an entry.
-impl Connection {
-    /// An answer's head is written, and its body if nothing of it is left.
-    #[inline]
-    pub(super) fn log_answer(&mut self, rest: &Rest) {
-        let Some(entry) = &mut self.entry else { return };
-        entry.answer(self.http.written());
-        if let Rest::Nothing | Rest::Upgrade(_) = rest {
-            self.end_entry(&Outcome::Answered);
-        }
-    }
-
-    /// So many bytes of an answer's body were handed over.
-    pub(super) fn log_sent(&mut self, bytes: usize) {
-        if let Some(entry) = &mut self.entry {
-            entry.bytes += bytes as u64;
-        }
-    }
-
-    /// A request was refused, and the answer is written.
-    pub(super) fn log_refusal(&mut self, refusal: Refusal, request: Option<&Request>) {
-        let Some(log) = &self.worker().access_log else { return };
-        self.entry = match request {
-            Some(request) => log.begin(request),
-            None => log.begin_headless(self.peer),
-        };
-        if let Some(entry) = &mut self.entry {
-            entry.answer(self.http.written());
-            self.end_entry(&Outcome::Refused(refusal.reason));
-        }
-    }
-
-    /// Writes the entry, if there is one.
-    pub(super) fn end_entry(&mut self, outcome: &Outcome) {
-        if let Some(entry) = self.entry.take()
-            && let Some(log) = &self.worker().access_log
-        {
-            log.end(entry, outcome);
-        }
+    /// So many more bytes of the answer's body were handed over.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
     }
 }
 
-/// Writes a member of a JSON object, with the comma before it. What a peer has sent is escaped: no line can be forged.
+/// Writes a comma and a member of a JSON object. Bytes of the peer are escaped: no line can be forged.
 fn member<T: Serialize + ?Sized>(line: &mut Vec<u8>, name: &str, value: &T) {
     line.extend_from_slice(b",\"");
     line.extend_from_slice(name.as_bytes());

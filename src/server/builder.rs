@@ -9,9 +9,9 @@ use std::time::Duration;
 use super::access_log::AccessLog;
 use super::deadlines::Deadlines;
 use super::handle::Handle;
+use super::serve::{Setup, serve};
 use super::service::Service;
 use super::signals::Listening;
-use super::worker::{Setup, Worker};
 use crate::error::{Error, Result};
 use crate::http::limits::Limits;
 use crate::runtime::{self, Core, Cores, Listener, Loads, Offer, Shared};
@@ -59,6 +59,9 @@ pub struct Started {
 }
 
 impl Server {
+    /// How long a drain may take if nothing is said.
+    pub const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
+
     /// A server on this address. Port 0 takes any free port; [`addrs`](Self::addrs) tells which.
     pub fn bind(address: impl ToSocketAddrs) -> Result<Self> {
         let server = Self {
@@ -66,7 +69,7 @@ impl Server {
             cores: Cores::all(),
             limits: Limits::default(),
             deadlines: Deadlines::default(),
-            drain: Duration::from_secs(10),
+            drain: Self::DEFAULT_DRAIN,
             balance: false,
             takeover: false,
             signals: true,
@@ -103,7 +106,7 @@ impl Server {
         self.bound.iter().map(|(address, _)| *address).collect()
     }
 
-    /// Which processors to run on; all by default.
+    /// Which processors to run on; by default all, or as many as the CPU quota allows.
     pub fn cores(mut self, cores: Cores) -> Self {
         self.cores = cores;
         self
@@ -121,7 +124,7 @@ impl Server {
         self
     }
 
-    /// How long a drain may take before the rest is cut; 10 seconds by default.
+    /// How long a drain may take before the rest is cut; [`DEFAULT_DRAIN`](Self::DEFAULT_DRAIN) if nothing is said.
     pub fn drain(mut self, drain: Duration) -> Self {
         self.drain = drain;
         self
@@ -149,8 +152,11 @@ impl Server {
         runtime::is_offered(address)
     }
 
-    /// Whether SIGTERM and SIGINT drain the server, and a second one ends the process at once with the exit code
-    /// 128 + its number; true by default.
+    /// Whether signals are received; true by default.
+    ///
+    /// SIGTERM and SIGINT drain the server, and a second one ends the process at once with the exit code 128 + its
+    /// number. SIGHUP and SIGUSR1 open the access log's file anew. SIGUSR2, SIGALRM, SIGIO, SIGPROF and SIGVTALRM are
+    /// ignored. When the server has ended, each of them has its default action.
     pub fn signals(mut self, signals: bool) -> Self {
         self.signals = signals;
         self
@@ -181,9 +187,9 @@ impl Server {
     /// # Errors
     /// If the access log cannot be opened, a core cannot be started, or its ring fails.
     pub fn run<S: Service>(self, make: impl Fn(Core) -> S + Send + Sync + 'static) -> Result<()> {
-        check(&self.limits)?;
-        check_deadlines(&self.deadlines)?;
-        let cpus = self.cores.cpus()?;
+        self.limits.check()?;
+        self.deadlines.check()?;
+        let cpus = self.cores.cpus_to_run_on()?;
         let found = runtime::probe()
             .map_err(|error| Error::new("io_uring cannot be used here").because(error.to_string()))?;
         let addrs = self.addrs();
@@ -198,7 +204,14 @@ impl Server {
         let (sockets, shared) = sockets_for_each(self.bound, cpus.len(), self.takeover)?;
         let sockets = Mutex::new(sockets);
         // First, so that a failure leaves nothing running.
-        let listening = if self.signals { Some(Listening::start(self.handle.clone())?) } else { None };
+        let listening = if self.signals {
+            Some(
+                Listening::start(self.handle.clone(), access_log.clone())
+                    .map_err(|error| Error::new("signals cannot be received").because(error))?,
+            )
+        } else {
+            None
+        };
         let threads = runtime::launch(&cpus, move |core| {
             let own = {
                 let mut sockets = sockets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -207,7 +220,7 @@ impl Server {
             let service = Box::new(make(core.clone()));
             let listeners =
                 own.into_iter().map(|(socket, shared)| Listener::new(core, socket, shared)).collect();
-            Worker::start(core, service, listeners, setup.clone());
+            serve(core, service, listeners, setup.clone());
             Ok(())
         })?;
         self.handle.attach(threads.mailboxes());
@@ -280,56 +293,4 @@ fn sockets_for_each(
         all_shared.extend(shared);
     }
     Ok((each, all_shared))
-}
-
-fn check(limits: &Limits) -> Result<()> {
-    if limits.head_bytes > Limits::MOST_HEAD_BYTES || limits.target_bytes > limits.head_bytes {
-        return Err(Error::new(format!(
-            "the limit on a request's head is {} bytes and on its target {}: a head may have at most {}, and a target no more than its head",
-            limits.head_bytes,
-            limits.target_bytes,
-            Limits::MOST_HEAD_BYTES
-        )));
-    }
-    if limits.trailer_bytes > Limits::MOST_TRAILER_BYTES {
-        return Err(Error::new(format!(
-            "the limit on a body's trailers is {} bytes: at most {} are possible",
-            limits.trailer_bytes,
-            Limits::MOST_TRAILER_BYTES
-        )));
-    }
-    if !(1..=Limits::MOST_HEADERS).contains(&limits.headers) {
-        return Err(Error::new(format!(
-            "the limit on header fields is {}: it must be between 1 and {}",
-            limits.headers,
-            Limits::MOST_HEADERS
-        )));
-    }
-    let most = [
-        ("requests", limits.requests.unwrap_or(u64::MAX)),
-        ("connections", limits.connections as u64),
-        ("connections_per_peer", limits.connections_per_peer as u64),
-    ];
-    match most.iter().find(|(_, most)| *most == 0) {
-        Some((name, _)) => Err(Error::new(format!(
-            "the limit `{name}` is 0, so nobody could be served: it must be at least 1"
-        ))),
-        None => Ok(()),
-    }
-}
-
-fn check_deadlines(deadlines: &Deadlines) -> Result<()> {
-    let all = [
-        ("head", deadlines.head),
-        ("body", deadlines.body),
-        ("idle", deadlines.idle),
-        ("handler", deadlines.handler),
-        ("write", deadlines.write),
-    ];
-    match all.iter().find(|(_, deadline)| deadline.is_zero()) {
-        Some((name, _)) => Err(Error::new(format!(
-            "the deadline `{name}` is zero, so nobody could meet it: it must be longer"
-        ))),
-        None => Ok(()),
-    }
 }

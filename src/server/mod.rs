@@ -7,17 +7,26 @@ mod balance;
 mod builder;
 mod complaint;
 mod connection;
+mod current;
 mod deadlines;
 mod exchange;
 mod handle;
+mod input;
 mod linger;
+mod patience;
 mod rate;
+mod record;
+mod sending;
+mod serve;
 mod service;
+mod share;
 mod shed;
 mod signals;
 #[cfg(test)]
 pub(crate) mod simulated;
+mod taking;
 mod upgrade;
+mod waits;
 mod worker;
 
 pub use self::access_log::AccessLog;

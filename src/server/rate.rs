@@ -12,6 +12,8 @@ pub(super) struct BodyRate {
     /// For how long the peer was waited for, without the wait that lasts.
     waited: Duration,
     waits_since: Option<Instant>,
+    /// How much of that is not held against the peer.
+    forgiven: Duration,
 }
 
 impl BodyRate {
@@ -30,6 +32,15 @@ impl BodyRate {
     pub(super) fn stop(&mut self, now: Instant) {
         self.waited = self.waited(now);
         self.waits_since = None;
+    }
+
+    /// The wait that lasts is not held against the peer: it has sent in time what this core was late to take.
+    pub(super) fn forgive(&mut self, now: Instant) {
+        if let Some(since) = self.waits_since {
+            self.forgiven += now.saturating_duration_since(since);
+            self.waited = self.waited(now);
+            self.waits_since = Some(now);
+        }
     }
 
     /// Whether the peer is waited for.
@@ -51,7 +62,7 @@ impl BodyRate {
         // Any number of bytes fits, as nanoseconds, into 128 bits.
         let nanoseconds = u128::from(self.bytes) * 1_000_000_000 / u128::from(least);
         let bought = u64::try_from(nanoseconds).map_or(Duration::MAX, Duration::from_nanos);
-        GRACE.saturating_add(bought).saturating_sub(self.waited(now))
+        GRACE.saturating_add(bought).saturating_sub(self.waited(now).saturating_sub(self.forgiven))
     }
 }
 
@@ -105,6 +116,18 @@ mod tests {
         assert_eq!(rate.waited(start + 7201 * SECOND), 2 * SECOND);
         rate.stop(start + 7202 * SECOND);
         assert_eq!(rate.waited(start + 9999 * SECOND), 3 * SECOND);
+    }
+
+    #[test]
+    fn what_this_core_was_late_to_take_is_not_held_against_the_peer_and_was_still_waited_for() {
+        let start = Instant::now();
+        let mut rate = BodyRate::default();
+        rate.wait(start);
+        rate.forgive(start + 60 * SECOND);
+        assert_eq!(rate.left(start + 60 * SECOND, 240), GRACE);
+        rate.arrived(start + 61 * SECOND, 240);
+        assert_eq!(rate.left(start + 61 * SECOND, 240), GRACE, "a second more, and bytes for one");
+        assert_eq!(rate.waited(start + 61 * SECOND), 61 * SECOND, "a handler is not blamed for it");
     }
 
     #[test]

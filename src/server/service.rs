@@ -21,3 +21,6 @@ pub enum Answer {
     /// A response that is waited for, on this core.
     Later(Pin<Box<dyn Future<Output = Response>>>),
 }
+
+/// What a server waits for.
+pub(super) type Answering = Pin<Box<dyn Future<Output = Response>>>;

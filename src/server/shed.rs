@@ -1,33 +1,35 @@
 //! What becomes of a connection for which its core has no place: it is told so, and listened to for a moment.
 
-use std::time::Duration;
+use std::rc::Rc;
 
 use super::admission::Shedding;
-use super::linger::linger;
-use crate::h1::connection::Connection as Http;
+use super::linger::{Terms, linger};
+use super::patience::Patience;
+use super::worker::Worker;
+use crate::h1::connection::{Connection as Http, ServerSide};
 use crate::http::respond::plain_status;
-use crate::runtime::{Payload, Stream, Timer};
+use crate::runtime::{Payload, Transport};
 use http::StatusCode;
 
-/// How long to listen to a peer that was told to go: a few round trips, since its place is wanted by the next one.
-const LINGER: Duration = Duration::from_secs(1);
 /// How much to listen to: the head of a request and the beginning of a body.
 const LINGER_BYTES: usize = 64 << 10;
 /// When to come again, in seconds. A connection's place may become free at any time.
 const RETRY_AFTER: &str = "1";
 
-/// Answers 503 without waiting for a request, since whoever waits for one can be made to wait (RFC 9110 sections
+/// Answers 503 without waiting for a request, since a server that waits for one can be made to wait (RFC 9110 sections
 /// 15.6.4 and 10.2.3).
-pub(super) async fn shed(place: Shedding, stream: Stream) {
-    let worker = &place.0;
-    let timer = Timer::new(&worker.core);
-    timer.set(LINGER);
+pub(super) async fn shed(worker: Rc<Worker>, _place: Shedding, mut stream: impl Transport) {
+    let mut patience = Patience::new(&worker.core);
     let mut response = plain_status(StatusCode::SERVICE_UNAVAILABLE).header("Retry-After", RETRY_AFTER);
     let mut out = stream.take_buffer();
-    if Http::new().respond(&mut response, false, false, &worker.preamble(), &mut out).is_err() {
+    let last = ServerSide { keep_alive: false, reads_on: false };
+    if Http::new().respond(&mut response, last, &worker.preamble(), &mut out).is_err() {
         stream.put_buffer(out);
         return;
     }
     stream.start_send(Payload::Buffer(out));
-    linger(&stream, &timer, LINGER_BYTES).await;
+    // Its place is wanted by the next one.
+    let time = worker.deadlines.shed;
+    let terms = Terms { time, silence: time, most: LINGER_BYTES };
+    linger(&mut stream, &mut patience, &worker.core, terms).await;
 }

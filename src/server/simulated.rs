@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::deadlines::Deadlines;
+use super::serve::{self, Setup};
 use super::service::Service;
-use super::worker::{Setup, Worker};
 use crate::http::limits::Limits;
 use crate::runtime::{Core, Listener};
 
@@ -16,5 +16,5 @@ pub(crate) fn serve(
     (limits, deadlines, drain): (Limits, Deadlines, Duration),
 ) {
     let setup = Setup { limits, deadlines, drain, loads: None, access_log: None };
-    Worker::start(core, service, vec![listener], setup);
+    serve::serve(core, service, vec![listener], setup);
 }

@@ -2,13 +2,14 @@
 
 use std::task::{Context, Poll};
 
-use super::connection::{Connection, Cut, LONGEST_SEND};
+use super::connection::{Connection, Cut};
+use super::sending::LONGEST_SEND;
 use crate::bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::http::upgrade::Io;
-use crate::runtime::Payload;
+use crate::runtime::{Payload, Transport};
 
-impl Io for Connection {
+impl<T: Transport> Io for Connection<T> {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes>> {
         // What the peer sent behind its request is of the new protocol.
         let early = self.http.take_input();
@@ -16,7 +17,7 @@ impl Io for Connection {
             return Poll::Ready(Ok(early));
         }
         // Every task is woken when the drain begins.
-        if self.worker().is_draining() {
+        if self.worker.is_draining() {
             return Poll::Ready(Ok(Bytes::new()));
         }
         self.stream.poll_receive(cx).map_err(Error::from)

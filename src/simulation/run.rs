@@ -49,6 +49,8 @@ fn simulate(seed: u64, tells: bool) -> Result<Outcome, String> {
         idle: second(1_000, 20_000, &mut random),
         handler: second(1_000, 6_000, &mut random),
         write: second(1_000, 10_000, &mut random),
+        linger: second(1_000, 4_000, &mut random),
+        ..Deadlines::default()
     };
     let limits = Limits {
         connections: if random.one_in(4) { random.between(1, 4) as usize } else { 1_000 },

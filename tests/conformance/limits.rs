@@ -21,9 +21,6 @@ fn targets() -> Vec<Case> {
         refuse("9110 15.5.15", "a target beyond any head", line(format!("GET {} HTTP/1.1", target(9000))))
             .with(&[414]),
         refuse("9110 15.5.15", "a target that does not end", format!("GET {}", target(9000))).with(&[414]),
-        refuse("9112 3", "a method that does not end", "A".repeat(9000)).with(&[400, 414, 431, 501]),
-        refuse("9112 3", "a method beyond any target", line(format!("{} / HTTP/1.1", "A".repeat(9000))))
-            .with(&[400, 414, 431, 501]),
     ]
 }
 

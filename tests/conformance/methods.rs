@@ -22,9 +22,16 @@ pub(crate) fn cases() -> Vec<Case> {
         ("one letter", "X"),
         ("a digit", "7"),
         ("every character of a token", "!#$%&'*+-.^_`|~09AZaz"),
-        ("forty letters", "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGHIJKLMN"),
+        ("thirty-two letters", "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF"),
     ] {
         cases.push(accept("9110 9.1", name, line(format!("{method} / HTTP/1.1"))));
+    }
+    for (name, length) in
+        [("thirty-three letters", 33), ("as many as a target", 400), ("too many for a head", 9000)]
+    {
+        let method = "A".repeat(length);
+        cases.push(refuse("9110 9.1", name, line(format!("{method} / HTTP/1.1"))).with(&[501]));
+        cases.push(refuse("9110 9.1", format!("{name}, and no more"), method).with(&[501]));
     }
     let other = (0..=0x1f_u8).filter(|byte| !b"\r\n".contains(byte)).chain([0x7f, 0x80, 0xe9, 0xff]);
     for byte in other.chain(*b"\"(),/:;<=>?@[\\]{}") {

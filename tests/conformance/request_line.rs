@@ -3,6 +3,40 @@
 use crate::case::{Case, accept, line, refuse, shown};
 
 pub(crate) fn cases() -> Vec<Case> {
+    [lines(), broken_already()].into_iter().flatten().collect()
+}
+
+/// Heads without their end that no end could mend: they are refused when that is so, and not waited for.
+fn broken_already() -> Vec<Case> {
+    let host = "GET / HTTP/1.1\r\nHost: kiang.test\r\n";
+    [
+        ("9112 3", "a space", " ".to_owned()),
+        ("9112 3", "a separator in the method", "G@".to_owned()),
+        ("9112 3", "a control character in the target", "GET /\x01".to_owned()),
+        ("9112 3", "a second space", "GET  ".to_owned()),
+        ("9112 2.3", "a version of another protocol", "GET / XTTP".to_owned()),
+        ("9112 2.3", "a version with two digits", "GET / HTTP/1.10".to_owned()),
+        ("9112 3", "a space behind the version", "GET / HTTP/1.1 ".to_owned()),
+        ("9112 2.2", "a bare CR in the request line", "GET / HTTP/1.1\rH".to_owned()),
+        ("9112 2.2", "a bare LF behind the request line", "GET / HTTP/1.1\n".to_owned()),
+        ("9112 2.2", "a bare LF behind the request line of a later version", "GET / HTTP/1.7\n".to_owned()),
+        ("9112 2.2", "a bare LF, and then fields", "GET / HTTP/1.1\nHost: kiang.test\r\nX: y\r\n".to_owned()),
+        ("9112 2.2", "a bare LF behind a field", format!("{host}X: y\n")),
+        ("9112 2.2", "a bare CR behind a field", format!("{host}X: y\rZ")),
+        ("9112 2.2", "two CR at the end", format!("{host}\r\r")),
+        ("9112 2.2", "two CR at the end of a later version", format!("{}\r\r", host.replace("1.1", "1.9"))),
+        ("9112 2.2", "two CR in place of an empty line", "\r\r".to_owned()),
+        ("9112 5.1", "a space before the colon", format!("{host}X :")),
+        ("9112 5.2", "a folded line", format!("{host} ")),
+        ("9110 5.5", "a control character in a value", format!("{host}X: \x01")),
+        ("9112 5", "a line without a colon", format!("{host}X\r")),
+    ]
+    .into_iter()
+    .map(|(rule, name, bytes)| refuse(rule, format!("{name}, and no more"), bytes))
+    .collect()
+}
+
+fn lines() -> Vec<Case> {
     let mut cases = vec![
         accept("9112 3", "a plain line", line("GET / HTTP/1.1")),
         refuse("9112 3", "no version", line("GET /")),

@@ -21,6 +21,7 @@ pub(crate) struct Launch {
     environment: Vec<(String, String)>,
     limits: Vec<String>,
     user: Option<u32>,
+    wrapper: Vec<String>,
 }
 
 impl Launch {
@@ -32,6 +33,7 @@ impl Launch {
             environment: Vec::new(),
             limits: Vec::new(),
             user: None,
+            wrapper: Vec::new(),
         }
     }
 
@@ -62,6 +64,13 @@ impl Launch {
         self
     }
 
+    /// Started by this program, with these words before the binary's path. It must end in an `exec`, so that the process
+    /// id stays.
+    pub(crate) fn wrapped_in(mut self, wrapper: &[String]) -> Self {
+        self.wrapper = wrapper.to_vec();
+        self
+    }
+
     fn spawn(&self) -> (Child, Arc<Output>) {
         let mut command = Command::new(&self.binary);
         if !self.limits.is_empty() {
@@ -70,6 +79,10 @@ impl Launch {
             let limits = limits.concat();
             command = Command::new("/bin/sh");
             command.arg("-c").arg(format!("{limits}exec \"$0\" \"$@\"")).arg(&self.binary);
+        }
+        if let [program, words @ ..] = &self.wrapper[..] {
+            command = Command::new(program);
+            command.args(words).arg(&self.binary);
         }
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // What the developer's own shell says about kiang must not change what the tests see.

@@ -10,6 +10,7 @@ use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::time::{Duration, SystemTime};
 
+use serde::Serialize;
 use socket2::{Domain, Socket, Type};
 
 /// The longest head that a connection may hold back; whoever sends more without completing it is closed.
@@ -40,6 +41,15 @@ pub fn listen() -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// The body of `/json`, which every server serializes anew for each request.
+#[derive(Serialize)]
+pub struct Message {
+    message: &'static str,
+}
+
+/// The one message that there is.
+pub const MESSAGE: Message = Message { message: "Hello, World!" };
+
 /// What one look at received bytes came to.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answered {
@@ -54,6 +64,8 @@ pub struct Responder {
     server: &'static str,
     second: libc::time_t,
     ok: Vec<u8>,
+    /// The head alone: the body is serialized for each request.
+    json: Vec<u8>,
     not_found: Vec<u8>,
 }
 
@@ -61,7 +73,8 @@ impl Responder {
     /// A responder whose answers say `Server: {server}`.
     #[must_use]
     pub fn new(server: &'static str) -> Self {
-        let mut responder = Self { server, second: -1, ok: Vec::new(), not_found: Vec::new() };
+        let mut responder =
+            Self { server, second: -1, ok: Vec::new(), json: Vec::new(), not_found: Vec::new() };
         responder.tick();
         responder
     }
@@ -83,16 +96,18 @@ impl Responder {
         let since_epoch = Duration::from_secs(self.second.unsigned_abs());
         let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since_epoch);
         let server = self.server;
-        for (response, status, connection, body) in [
-            (&mut self.ok, "200 OK", "", "Hello, World!"),
-            (&mut self.not_found, "404 Not Found", "Connection: close\r\n", "Not Found"),
+        let json = serde_json::to_vec(&MESSAGE).expect("a string serializes").len();
+        let (text, length) = ("text/plain", "Hello, World!".len());
+        for (response, status, media, length, rest) in [
+            (&mut self.ok, "200 OK", text, length, "\r\nHello, World!"),
+            (&mut self.json, "200 OK", "application/json", json, "\r\n"),
+            (&mut self.not_found, "404 Not Found", text, 9, "Connection: close\r\n\r\nNot Found"),
         ] {
             response.clear();
             write!(
                 response,
-                "HTTP/1.1 {status}\r\nServer: {server}\r\nDate: {date}\r\nContent-Type: text/plain\r\n\
-                 Content-Length: {}\r\n{connection}\r\n{body}",
-                body.len()
+                "HTTP/1.1 {status}\r\nServer: {server}\r\nDate: {date}\r\nContent-Type: {media}\r\n\
+                 Content-Length: {length}\r\n{rest}"
             )
             .expect("writing to memory does not fail");
         }
@@ -113,15 +128,24 @@ impl Responder {
                 }
                 Err(_) => return Answered { consumed, close: true },
             }
-            if request.method == Some("GET") && request.path == Some("/plaintext") {
-                out.extend_from_slice(&self.ok);
-            } else {
-                out.extend_from_slice(&self.not_found);
-                return Answered { consumed, close: true };
+            match (request.method, request.path) {
+                (Some("GET"), Some("/plaintext")) => out.extend_from_slice(&self.ok),
+                (Some("GET"), Some("/json")) => {
+                    out.extend_from_slice(&self.json);
+                    append_message(out);
+                }
+                _ => {
+                    out.extend_from_slice(&self.not_found);
+                    return Answered { consumed, close: true };
+                }
             }
         }
         Answered { consumed, close: false }
     }
+}
+
+fn append_message(out: &mut Vec<u8>) {
+    serde_json::to_writer(out, &MESSAGE).expect("writing to memory does not fail");
 }
 
 #[cfg(test)]
@@ -142,6 +166,15 @@ mod tests {
         assert_eq!(answered, Answered { consumed: 3 * REQUEST.len(), close: false });
         assert_eq!(out.matches("HTTP/1.1 200 OK\r\nServer: test\r\nDate: ").count(), 3);
         assert!(out.ends_with(" GMT\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, World!"));
+    }
+
+    #[test]
+    fn json_has_the_length_that_its_head_says() {
+        let (answered, out) = answer(b"GET /json HTTP/1.1\r\n\r\n");
+        assert!(!answered.close);
+        let (head, body) = out.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("Content-Type: application/json") && head.ends_with("Content-Length: 27"));
+        assert_eq!(body, r#"{"message":"Hello, World!"}"#);
     }
 
     #[test]

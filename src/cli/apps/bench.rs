@@ -1,19 +1,23 @@
 //! `--app bench`: the endpoints of two public benchmarks, `TechEmpower` and its living successor `HttpArena`.
 //!
-//! What they must answer is in the projects' own rules: the verifier of `TechEmpower` for `/plaintext` and
+//! The projects' own rules say what the endpoints must answer: the verifier of `TechEmpower` for `/plaintext` and
 //! `/json`, the test profiles `baseline`, `pipelined`, `upload` and `json` of `HttpArena` for the others.
 
 use super::items::{Item, Page};
 use kiang::{
-    App, Body, Bytes, Core, Counts, Error, FromRequest, Json, Path, Request, Response, Result, StatusCode,
+    App, Body, Bytes, Core, Counts, Error, FromRequestParts, Json, Path, Request, Response, Result,
+    StatusCode,
 };
 use percent_encoding::percent_decode_str;
+use rustix::thread::sched_getcpu;
 use serde::Serialize;
 use std::rc::Rc;
 
 /// The application for one core.
-pub(super) fn app(core: Core) -> App {
-    let items: Rc<[Item]> = Item::all().into();
+///
+/// Each core has its own copy of the items, counted without atomics.
+pub(super) fn app(core: Core, items: &[Item]) -> App {
+    let items: Rc<[Item]> = items.into();
     App::new()
         .get("/", || {
             Response::new(StatusCode::OK).header("Content-Type", "text/html; charset=utf-8").body(INDEX)
@@ -34,10 +38,10 @@ pub(super) fn app(core: Core) -> App {
 const INDEX: &str = include_str!("bench.html");
 /// The largest upload of `HttpArena`, exactly.
 const LONGEST_UPLOAD: u64 = 20 << 20;
-/// How much of what is no integer is shown to who sent it.
+/// Most characters of a value that is no integer which the error repeats.
 const SHOWN: usize = 40;
 
-/// `TechEmpower` wants this made and serialized for every request.
+/// The rules of `TechEmpower` want this object made and serialized for every request.
 #[derive(Serialize)]
 struct Message {
     message: &'static str,
@@ -47,22 +51,29 @@ struct Message {
 #[derive(Serialize)]
 struct CoreCounts {
     core: usize,
+    /// The processor that the core is pinned to.
     cpu: usize,
+    /// The processor that the core ran on when it was asked.
+    runs_on: usize,
     #[serde(flatten)]
     counts: Counts,
 }
 
 async fn cores(core: Core) -> Json<Vec<CoreCounts>> {
-    let ask = |core: &Core| (core.id(), core.cpu(), core.counts());
-    let answers = core.ask_all(ask).await;
-    Json(answers.into_iter().map(|(core, cpu, counts)| CoreCounts { core, cpu, counts }).collect())
+    let ask = |core: &Core| CoreCounts {
+        core: core.id(),
+        cpu: core.cpu(),
+        runs_on: sched_getcpu(),
+        counts: core.counts(),
+    };
+    Json(core.ask_all(ask).await)
 }
 
 /// The sum of the values of a query such as `a=13&b=42`; 0 without one.
 struct QuerySum(i64);
 
-impl FromRequest for QuerySum {
-    fn from_request(request: &mut Request) -> Result<Self> {
+impl FromRequestParts for QuerySum {
+    fn from_request_parts(request: &Request) -> Result<Self> {
         sum_of(request.query()).map(Self)
     }
 }
@@ -70,8 +81,8 @@ impl FromRequest for QuerySum {
 /// The `m` of a query; 1 without one.
 struct Factor(i64);
 
-impl FromRequest for Factor {
-    fn from_request(request: &mut Request) -> Result<Self> {
+impl FromRequestParts for Factor {
+    fn from_request_parts(request: &Request) -> Result<Self> {
         let m = pairs(request.query()).find(|(name, _)| *name == "m");
         m.map_or(Ok(1), |(name, value)| integer(value, name)).map(Self)
     }
@@ -82,7 +93,7 @@ fn sum_with_body(sum: i64, body: &[u8]) -> Result<String> {
     add(sum, number).map(|sum| sum.to_string())
 }
 
-/// Counts what is read, piece by piece; the length that the head announced is only used to refuse.
+/// Counts the bytes that arrive, piece by piece. The length that the head announced only serves to refuse.
 async fn count_bytes(mut body: Body) -> Result<String> {
     let too_long = || {
         let message = format!("an upload may have at most {LONGEST_UPLOAD} bytes");
@@ -105,7 +116,7 @@ fn sum_of(query: Option<&str>) -> Result<i64> {
     pairs(query).try_fold(0, |sum, (name, value)| add(sum, integer(value, name)?))
 }
 
-/// The first `count` items, `m` times as dear. A count beyond the last item means all of them, as with the others
+/// The first `count` items, `m` times as dear. A count beyond the last item means all items, as with the other servers
 /// in `HttpArena`.
 fn page(items: &Rc<[Item]>, count: i64, m: i64) -> Result<Page> {
     let count = usize::try_from(count.max(0)).unwrap_or(usize::MAX);
@@ -120,7 +131,7 @@ fn pairs(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
 
 fn integer(text: &str, what: &str) -> Result<i64> {
     let parse = |text: &str| text.trim().parse().ok();
-    // Digits need no decoding; what is none may be digits in disguise.
+    // Digits need no decoding. Percent-encoded digits do.
     let number = parse(text).or_else(|| parse(&percent_decode_str(text).decode_utf8_lossy()));
     number.ok_or_else(|| {
         let shown: String = text.chars().take(SHOWN).collect();
@@ -175,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_page_is_as_long_as_asked_for_and_there_are_items() {
-        let items: Rc<[Item]> = Item::all().into();
+        let items: Rc<[Item]> = Item::built_in().into();
         for (count, expected) in [(0, 0), (1, 1), (12, 12), (50, 50), (51, 50), (i64::MAX, 50), (-1, 0)] {
             let page = page(&items, count, 3).expect("small totals");
             let page = serde_json::to_value(page).expect("plain data");

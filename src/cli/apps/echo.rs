@@ -1,12 +1,12 @@
-//! `--app echo`: answers what it was sent, for conformance suites and for looking at a client.
+//! `--app echo`: the answer is the request, for conformance suites and for looking at a client.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use kiang::{App, Bytes, Headers, Json, Request, Response, StatusCode};
 use serde::Serialize;
 
-/// Any method and path answer 200 with the request's body and its Content-Type; `/inspect` what was parsed,
-/// as JSON.
+/// Any method and path answer 200 with the request's body and Content-Type. `/inspect` answers the parsed request as
+/// JSON.
 pub(super) fn app(longest_body: usize) -> App {
     App::new().any("/inspect", move |request| inspect(request, longest_body)).fallback(echo)
 }
@@ -28,7 +28,7 @@ struct Inspection {
     version: String,
     /// Name and value of every field, in order and spelling as received.
     headers: Vec<(String, String)>,
-    /// In base64, as any bytes may come.
+    /// The body in base64, since any bytes may come.
     body: String,
 }
 
@@ -44,8 +44,7 @@ async fn inspect(request: Request, longest_body: usize) -> kiang::Result<Json<In
     Ok(Json(inspection))
 }
 
-/// A field's value as text. What is not UTF-8 is read as ISO-8859-1, which loses nothing (RFC 9110 section
-/// 5.5).
+/// A field's value as text. A value that is not UTF-8 is read as ISO-8859-1, which loses nothing (RFC 9110 section 5.5).
 fn text(value: &[u8]) -> String {
     match str::from_utf8(value) {
         Ok(text) => text.to_owned(),

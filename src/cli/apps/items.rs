@@ -2,12 +2,20 @@
 
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 use std::rc::Rc;
 
-/// One of the goods in `items.json`, which `scripts/generate-items.py` writes.
-#[derive(Debug, Deserialize)]
+/// Most bytes of a file with items: each core keeps its own copy.
+const LONGEST: u64 = 16 << 20;
+
+/// One item of a dataset, in the shape of `HttpArena`'s `dataset.json`. `scripts/generate-items.py` writes our own
+/// `items.json` in the same shape.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Item {
+pub(in crate::cli) struct Item {
     id: u32,
     name: String,
     category: String,
@@ -18,7 +26,7 @@ pub(super) struct Item {
     rating: Rating,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Rating {
     score: u32,
@@ -26,9 +34,24 @@ struct Rating {
 }
 
 impl Item {
-    /// All of them, read from the file that is compiled in.
-    pub(super) fn all() -> Vec<Self> {
+    /// The items that are compiled in.
+    pub(super) fn built_in() -> Vec<Self> {
         serde_json::from_str(include_str!("items.json")).expect("a test reads this very file")
+    }
+
+    /// The items of a file. An error names the file, and line and column.
+    pub(super) fn read(path: &Path) -> Result<Vec<Self>, String> {
+        let cannot =
+            |error: &dyn fmt::Display| format!("the dataset `{}` cannot be used: {error}", path.display());
+        let mut text = Vec::new();
+        let file = File::open(path).map_err(|error| cannot(&error))?;
+        file.take(LONGEST + 1).read_to_end(&mut text).map_err(|error| cannot(&error))?;
+        if text.len() as u64 > LONGEST {
+            return Err(cannot(&format!("it has more than {LONGEST} bytes")));
+        }
+        // serde_json ends its messages with line and column.
+        let items: Vec<Self> = serde_json::from_slice(&text).map_err(|error| cannot(&error))?;
+        if items.is_empty() { Err(cannot(&"its list is empty")) } else { Ok(items) }
     }
 
     fn total(&self, factor: i64) -> Option<i64> {
@@ -45,7 +68,7 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// The first `count` items or all there are; nothing if a total does not fit.
+    /// The first `count` items, or all if there are fewer. `None` if a total does not fit 64 bits.
     pub(super) fn new(items: &Rc<[Item]>, count: usize, factor: i64) -> Option<Self> {
         let count = count.min(items.len());
         let fits = items[..count].iter().all(|item| item.total(factor).is_some());
@@ -62,7 +85,7 @@ impl Serialize for Page {
     }
 }
 
-/// The list of a page, each item made as it is written.
+/// The list of a page. Each item is made when it is written.
 struct Priced<'a>(&'a Page);
 
 impl Serialize for Priced<'_> {
@@ -101,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_file_has_fifty_items_in_order() {
-        let items = Item::all();
+        let items = Item::built_in();
         assert_eq!(items.len(), 50);
         assert!(items.iter().zip(1..).all(|(item, id)| item.id == id));
         assert!(items.iter().all(|item| !item.name.is_empty() && !item.tags.is_empty() && item.price > 0));
@@ -109,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_page_is_written_as_httparena_has_it() {
-        let items: Rc<[Item]> = Item::all().into();
+        let items: Rc<[Item]> = Item::built_in().into();
         let page = Page::new(&items, 1, 2).expect("a small total");
         let item = &items[0];
         let rating = serde_json::to_string(&item.rating).expect("plain data");
@@ -128,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_total_that_does_not_fit_makes_no_page() {
-        let items: Rc<[Item]> = Item::all().into();
+        let items: Rc<[Item]> = Item::built_in().into();
         assert!(Page::new(&items, 1, i64::MAX).is_none());
         assert!(Page::new(&items, 0, i64::MAX).is_some());
     }

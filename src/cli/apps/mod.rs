@@ -4,8 +4,10 @@ mod bench;
 mod echo;
 mod items;
 
+use items::Item;
 use kiang::{App, Core, Limits};
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 /// An application of `--app`.
@@ -14,7 +16,7 @@ pub(crate) enum AppName {
     /// The endpoints of two public benchmarks, `TechEmpower` and `HttpArena`.
     #[default]
     Bench,
-    /// Answers what it was sent.
+    /// Answers each request with the request itself.
     Echo,
 }
 
@@ -28,10 +30,27 @@ impl AppName {
         }
     }
 
+    /// Reads the data that the application serves.
+    pub(crate) fn load(self, dataset: Option<&Path>) -> Result<Loaded, String> {
+        Ok(match (self, dataset) {
+            (Self::Bench, Some(path)) => Loaded::Bench(Item::read(path)?),
+            (Self::Bench, None) => Loaded::Bench(Item::built_in()),
+            (Self::Echo, _) => Loaded::Echo,
+        })
+    }
+}
+
+/// An application with its data, to be built on each core.
+pub(crate) enum Loaded {
+    Bench(Vec<Item>),
+    Echo,
+}
+
+impl Loaded {
     /// The application for one core.
-    pub(crate) fn build(self, core: Core, limits: &Limits) -> App {
+    pub(crate) fn build(&self, core: Core, limits: &Limits) -> App {
         match self {
-            Self::Bench => bench::app(core),
+            Self::Bench(items) => bench::app(core, items),
             Self::Echo => echo::app(limits.buffered_body_bytes),
         }
     }

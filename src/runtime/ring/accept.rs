@@ -22,6 +22,7 @@ pub(super) struct Acceptor {
     armed: bool,
     stopping: bool,
     waiter: Waiter,
+    /// Operations that the kernel still holds: at most one accept and its cancellation.
     operations: u8,
 }
 

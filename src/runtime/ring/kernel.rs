@@ -3,7 +3,9 @@
 use io_uring::{IoUring, cqueue, squeue};
 use rustix::net::{SocketFlags, accept_with};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use super::acknowledged;
 
 #[cfg(test)]
 use super::stub::Stub;
@@ -12,6 +14,15 @@ use super::stub::Stub;
 const SUBMISSIONS: u32 = 1024;
 /// Completion entries: several for each submission, since one multishot operation completes often.
 const COMPLETIONS: u32 = 8192;
+
+/// How much of what was pushed an enter has submitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entered {
+    All,
+    InPart,
+    /// Nothing, or what cannot be told: it should be tried again later.
+    Later,
+}
 
 /// An instance of `io_uring(7)`; in tests also a [stub](super::stub) of one.
 #[cfg_attr(test, expect(clippy::large_enum_variant, reason = "there is one for each core"))]
@@ -49,14 +60,44 @@ impl Kernel {
         }
     }
 
-    /// Submits everything, runs what was deferred, and with `wait` returns only when something has completed. False if
-    /// it should be tried again later.
-    pub(super) fn enter(&mut self, wait: bool) -> io::Result<bool> {
+    /// Puts entries where the next enter submits them, one behind the other. False, and none put, if there is no room for
+    /// all.
+    ///
+    /// # Safety
+    /// As for [`push`](Self::push).
+    pub(super) unsafe fn push_chain(&mut self, entries: &[squeue::Entry]) -> bool {
+        match self {
+            // SAFETY: the caller's promise is passed on.
+            Self::Real(uring) => unsafe { uring.submission().push_multiple(entries) }.is_ok(),
+            // No chain is simulated.
+            #[cfg(test)]
+            Self::Stub(_) => false,
+        }
+    }
+
+    /// How many entries there is room for.
+    #[cfg(test)]
+    pub(super) fn room(&mut self) -> usize {
+        match self {
+            Self::Real(uring) => {
+                let queue = uring.submission();
+                queue.capacity() - queue.len()
+            }
+            Self::Stub(_) => 0,
+        }
+    }
+
+    /// Submits everything, runs what was deferred, and with `wait` returns only when something has completed.
+    pub(super) fn enter(&mut self, wait: bool) -> io::Result<Entered> {
         // DEFER_TASKRUN completes nothing unless the enter asks for events, also when it waits for none.
         const GETEVENTS: u32 = 1;
+        let submissions = match self {
+            Self::Real(uring) => uring.submission().len() as u32,
+            #[cfg(test)]
+            Self::Stub(stub) => stub.pushed(),
+        };
         let entered = match self {
             Self::Real(uring) => {
-                let submissions = uring.submission().len() as u32;
                 let wanted = u32::from(wait);
                 // SAFETY: the entries are sound (see `push`), and there is no argument.
                 unsafe { uring.submitter().enter::<libc::sigset_t>(submissions, wanted, GETEVENTS, None) }
@@ -65,10 +106,11 @@ impl Kernel {
             Self::Stub(stub) => stub.enter(wait),
         };
         match entered.map_err(|error| (error.raw_os_error(), error)) {
-            Ok(_) => Ok(true),
+            Ok(taken) if taken < submissions as usize => Ok(Entered::InPart),
+            Ok(_) => Ok(Entered::All),
             // A signal came; completions must be taken first; memory is short for the moment. What was not submitted
             // stays in the queue.
-            Err((Some(libc::EINTR | libc::EBUSY | libc::EAGAIN | libc::ENOMEM), _)) => Ok(false),
+            Err((Some(libc::EINTR | libc::EBUSY | libc::EAGAIN | libc::ENOMEM), _)) => Ok(Entered::Later),
             Err((_, error)) => Err(error),
         }
     }
@@ -139,6 +181,33 @@ impl Kernel {
             }
             #[cfg(test)]
             Self::Stub(_) => {}
+        }
+    }
+
+    /// How many bytes have arrived at a socket that were not received (`FIONREAD` in `tcp(7)`).
+    pub(super) fn unread(&self, socket: BorrowedFd<'_>) -> u64 {
+        match self {
+            Self::Real(_) => rustix::io::ioctl_fionread(socket).unwrap_or(0),
+            #[cfg(test)]
+            Self::Stub(stub) => stub.unread(socket),
+        }
+    }
+
+    /// How many bytes a socket holds that its peer has not [acknowledged](acknowledged::unacknowledged).
+    pub(super) fn unacknowledged(&self, socket: BorrowedFd<'_>) -> usize {
+        match self {
+            Self::Real(_) => acknowledged::unacknowledged(socket),
+            #[cfg(test)]
+            Self::Stub(stub) => stub.unacknowledged(socket),
+        }
+    }
+
+    /// A number that changes when the peer of a socket [acknowledges](acknowledged::acknowledged) bytes, if there is one.
+    pub(super) fn acknowledged(&self, socket: BorrowedFd<'_>) -> Option<u64> {
+        match self {
+            Self::Real(_) => acknowledged::acknowledged(socket),
+            #[cfg(test)]
+            Self::Stub(stub) => stub.acknowledged(socket),
         }
     }
 

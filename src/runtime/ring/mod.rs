@@ -2,18 +2,24 @@
 //!
 //! All of the crate's `unsafe` is in this folder. What makes it sound, in one place:
 //!
-//! * Every operation the kernel holds is counted, on its socket and on the ring. A socket's descriptor is closed
-//!   and its place used again only when its count is zero.
+//! * Every operation the kernel holds is counted, on its socket and on the ring: from the push of its entry to its last
+//!   completion. A socket's descriptor is closed and its place used again only when its count is zero.
+//! * Each operation has exactly one last completion, the one without `IORING_CQE_F_MORE`. A zero-copy send would have two,
+//!   and needs an `Op` of its own. The first try of a send has none if it succeeds, and is over when the kernel has taken
+//!   its entry; see [`Sending`](socket::Sending).
 //! * Memory the kernel reads or writes belongs to the ring while the operation lasts: what is sent lies in its
-//!   [`Socket`], what arrives in the [`Buffers`], the bell's bytes and the alarm's time in the ring itself.
-//!   Dropping a [`Stream`](super::Stream) early therefore frees nothing too soon.
+//!   [`Socket`], what arrives in the [`Buffers`], the bell's bytes and the alarm's time in the ring itself. Paths
+//!   and buffers of file operations lie in their job ([`Files`]). Dropping a [`Stream`](super::Stream) or a future
+//!   early therefore frees nothing too soon.
 //! * When the ring is dropped it cancels what is left and waits for the last completion; should the kernel not
 //!   come to an end, the memory is leaked, never freed under an operation.
 
 #![allow(unsafe_code, reason = "the one room that talks to the kernel through shared memory; see above")]
 
 mod accept;
+mod acknowledged;
 mod buffers;
+mod files;
 mod kernel;
 mod parking;
 mod socket;
@@ -29,11 +35,13 @@ use std::time::Duration;
 
 use self::accept::Acceptor;
 use self::buffers::Buffers;
-use self::kernel::Kernel;
+use self::files::Files;
+use self::kernel::{Entered, Kernel};
 use self::socket::Socket;
 use super::tasks::Tasks;
 
 pub(super) use self::accept::AcceptorId;
+pub(super) use self::files::{FileId, Finished, JobId, SyncKind, Work, Write};
 pub(super) use self::parking::Parking;
 pub(crate) use self::socket::Payload;
 pub(super) use self::socket::SocketId;
@@ -49,6 +57,7 @@ pub(crate) struct Ring {
     buffers: Buffers,
     sockets: Slab<Socket>,
     acceptors: Slab<Acceptor>,
+    files: Files,
     /// Entries that found the submission queue full.
     backlog: VecDeque<squeue::Entry>,
     /// Sockets whose receive ended for want of buffers.
@@ -86,7 +95,8 @@ struct Alarm {
     after: Box<types::Timespec>,
 }
 
-/// What a completion is about; the upper half of its user data. The lower half is the place in a slab.
+/// What a completion is about: the upper half of its user data. The lower half is the place in a slab, of which there are
+/// fewer than 2^32: a place needs a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 enum Op {
@@ -101,10 +111,14 @@ enum Op {
     Bell,
     Alarm,
     AlarmUpdate,
+    File,
+    FileSync,
+    FileCancel,
+    FileClose,
 }
 
 impl Op {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 15] = [
         Self::Receive,
         Self::Send,
         Self::Shutdown,
@@ -116,6 +130,10 @@ impl Op {
         Self::Bell,
         Self::Alarm,
         Self::AlarmUpdate,
+        Self::File,
+        Self::FileSync,
+        Self::FileCancel,
+        Self::FileClose,
     ];
 
     fn data(self, place: u32) -> u64 {
@@ -138,6 +156,7 @@ impl Ring {
             buffers,
             sockets: Slab::new(),
             acceptors: Slab::new(),
+            files: Files::default(),
             backlog: VecDeque::new(),
             starved: Vec::new(),
             unsettled: Vec::new(),
@@ -170,10 +189,14 @@ impl Ring {
         }
         let settling_is_awaited = std::mem::take(&mut self.settling_is_awaited);
         self.enter(wait && !settling_is_awaited)?;
+        // Asked before what has completed causes new entries.
+        let can_settle = self.can_settle();
         self.reap(tasks);
-        let is_settled = self.settle_sends(tasks);
-        // Where the kernel has not taken them yet, the next turn must not wait either.
-        self.settling_is_awaited |= settling_is_awaited && !is_settled;
+        if can_settle {
+            self.settle_sends(tasks);
+        } else {
+            self.settling_is_awaited |= settling_is_awaited;
+        }
         Ok(())
     }
 
@@ -249,17 +272,6 @@ impl Ring {
         (self.sockets.len(), self.buffers.lent())
     }
 
-    /// What the made-up kernel holds of a connection: unread, unacknowledged, acknowledged bytes. For what asks the kernel
-    /// about a socket with another call than the ring's.
-    #[cfg(test)]
-    #[expect(dead_code, reason = "nothing asks yet")]
-    pub(super) fn amounts(&self, id: SocketId) -> Option<(usize, usize, u64)> {
-        match &self.kernel {
-            Kernel::Stub(stub) => stub.amounts(self.socket_fd(id)?),
-            Kernel::Real(_) => None,
-        }
-    }
-
     fn listen_for_bell(&mut self) {
         let bytes = (&raw mut *self.bell_bytes).cast();
         self.push(opcode::Read::new(types::Fd(self.bell), bytes, 8).build(), Op::Bell, 0);
@@ -288,7 +300,11 @@ impl Ring {
                 self.backlog.pop_front();
             }
             let more = !self.backlog.is_empty();
-            if !self.kernel.enter(wait && !more)? || !more {
+            let entered = self.kernel.enter(wait && !more)?;
+            if entered == Entered::InPart {
+                self.files.doubt_links();
+            }
+            if entered == Entered::Later || !more {
                 return Ok(());
             }
         }
@@ -316,6 +332,9 @@ impl Ring {
                 Op::Alarm => (self.alarm.armed, self.alarm.rang) = (false, true),
                 // The update came too late: the alarm itself has come.
                 Op::AlarmUpdate => {}
+                Op::File | Op::FileSync | Op::FileCancel | Op::FileClose => {
+                    self.file_completed(op, place, done.result(), tasks);
+                }
             }
         }
     }
@@ -328,11 +347,13 @@ impl Ring {
             if self.enter(false).is_err() {
                 return false;
             }
+            let can_settle = self.can_settle();
             // Nothing is answered any more; what was accepted and not taken is closed.
             let mut taken = 0;
             while let Some(done) = self.kernel.next_completion() {
                 taken += 1;
                 let (op, place) = Op::of(done.user_data());
+                self.files.completed_at_end(op, place, done.result());
                 match op {
                     Op::Accept if done.result() >= 0 => {
                         // SAFETY: the kernel has just given us this descriptor; nobody else knows it.
@@ -345,7 +366,9 @@ impl Ring {
                 }
                 self.operations -= usize::from(!cqueue::more(done.flags()) && op != Op::AlarmUpdate);
             }
-            self.forget_settled_sends();
+            if can_settle {
+                self.forget_settled_sends();
+            }
             if taken == 0 && self.operations > 0 {
                 let all = types::CancelBuilder::any().all();
                 self.push(opcode::AsyncCancel2::new(all).build(), Op::Cancel, 0);
@@ -364,6 +387,7 @@ impl Drop for Ring {
                 self.operations
             );
             std::mem::forget(std::mem::take(&mut self.sockets));
+            std::mem::forget(std::mem::take(&mut self.files));
             std::mem::forget(std::mem::take(&mut self.bell_bytes));
             std::mem::forget(std::mem::replace(&mut self.alarm.after, Box::new(types::Timespec::new())));
             self.buffers.leak();

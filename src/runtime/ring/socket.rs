@@ -39,9 +39,10 @@ pub(super) struct Socket {
     receive: Receive,
     sending: Option<Sending>,
     send_error: Option<i32>,
-    /// Operations of this socket that the kernel still holds.
+    /// Operations of this socket that the kernel still holds: at most one receive, one send, one shutdown, and a
+    /// cancellation for each time the receive pauses and for the end, of which the kernel completes the one before first.
     operations: u8,
-    /// Nobody holds the stream any more.
+    /// The stream was dropped: the socket is closed as soon as the kernel holds nothing of it.
     abandoned: bool,
 }
 
@@ -50,8 +51,8 @@ pub(super) struct Socket {
 /// The first try does not wait for room (`MSG_DONTWAIT`), so it is over when the submitting `io_uring_enter` returns, and
 /// it completes only if it fell short (`IOSQE_CQE_SKIP_SUCCESS`). So an answer costs no completion, and a core that
 /// submits it and waits for the next request in one system call is not woken by its own send. What is left after a short
-/// try is sent by a second kind of send, which waits for room and completes.
-struct Sending {
+/// try is sent by a second kind of send, which waits for room and completes. Each completes at most once.
+pub(super) struct Sending {
     payload: Payload,
     /// How much of it the kernel has taken.
     sent: usize,
@@ -208,6 +209,23 @@ impl Ring {
         self.sockets[id.0 as usize].fd.as_ref().map(AsFd::as_fd)
     }
 
+    /// How many bytes have arrived that the ring has not delivered.
+    pub(crate) fn unread(&self, id: SocketId) -> u64 {
+        self.socket_fd(id).map_or(0, |fd| self.kernel.unread(fd))
+    }
+
+    /// How many bytes the kernel holds for the peer.
+    pub(crate) fn unacknowledged(&self, id: SocketId) -> usize {
+        self.socket_fd(id).map_or(0, |fd| self.kernel.unacknowledged(fd))
+    }
+
+    /// How much the peer has acknowledged so far: a number that changes when it takes something.
+    pub(crate) fn acknowledged(&self, id: SocketId) -> u64 {
+        let acknowledged = self.socket_fd(id).and_then(|fd| self.kernel.acknowledged(fd));
+        // A local socket does not count what its peer takes: there, what is left tells.
+        acknowledged.unwrap_or_else(|| self.unacknowledged(id) as u64)
+    }
+
     /// Gives the socket up: its operations are cancelled, and after the last completion it is closed.
     pub(crate) fn abandon(&mut self, id: SocketId, tasks: &Tasks) {
         let socket = self.socket(id);
@@ -310,12 +328,9 @@ impl Ring {
         self.end_send(id, tasks);
     }
 
-    /// Ends the first tries that have succeeded: those that the kernel has taken and not completed. Only when it has
-    /// taken all entries, and no completion is left in it. Whether none is left unsettled.
-    pub(super) fn settle_sends(&mut self, tasks: &Tasks) -> bool {
-        if !self.can_settle() {
-            return self.unsettled.is_empty();
-        }
+    /// Ends the first tries that have succeeded: those that the kernel has taken and not completed. Only if the ring could
+    /// [settle](Self::can_settle) after it was entered, and when all completions were taken.
+    pub(super) fn settle_sends(&mut self, tasks: &Tasks) {
         let mut unsettled = std::mem::take(&mut self.unsettled);
         for id in unsettled.drain(..) {
             // The place may be free by now, or have a send that was pushed after the one noted here. That has been
@@ -330,22 +345,17 @@ impl Ring {
         // Completions that the loop above caused to be pushed are no sends; the list keeps its memory.
         debug_assert!(self.unsettled.is_empty(), "nothing is sent while sends are settled");
         self.unsettled = unsettled;
-        true
     }
 
-    fn can_settle(&mut self) -> bool {
-        !self.unsettled.is_empty()
-            && self.backlog.is_empty()
-            && self.kernel.has_taken_all()
-            && !self.kernel.has_overflown()
+    /// Whether the kernel has taken every entry, and keeps no completion back.
+    pub(super) fn can_settle(&mut self) -> bool {
+        self.backlog.is_empty() && self.kernel.has_taken_all() && !self.kernel.has_overflown()
     }
 
     /// Counts the first tries that have succeeded as ended, while the ring is dropped.
     pub(super) fn forget_settled_sends(&mut self) {
-        if self.can_settle() {
-            for id in std::mem::take(&mut self.unsettled) {
-                self.operations -= usize::from(self.forget_send(id));
-            }
+        for id in std::mem::take(&mut self.unsettled) {
+            self.operations -= usize::from(self.forget_send(id));
         }
     }
 
@@ -400,7 +410,9 @@ impl Ring {
     }
 
     fn push_for(&mut self, id: SocketId, entry: squeue::Entry, op: Op) {
-        self.socket(id).operations += 1;
+        // Checked also in release builds: a count that wrapped would free memory under the kernel.
+        let operations = &mut self.socket(id).operations;
+        *operations = operations.checked_add(1).expect("a socket has a handful of operations");
         self.push(entry, op, id.0);
     }
 

@@ -4,10 +4,5 @@ mod wire;
 
 #[test]
 fn answers_on_the_wire() {
-    let server = wire::Server::start(env!("CARGO_BIN_EXE_bench-floor"));
-    wire::split_requests(&server);
-    wire::half_closed(&server);
-    wire::not_found(&server);
-    wire::a_client_that_reads_late(&server);
-    wire::churn(&server);
+    wire::answers_on_the_wire(env!("CARGO_BIN_EXE_bench-floor"), true);
 }

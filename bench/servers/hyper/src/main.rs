@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
 const HYPER: HeaderValue = HeaderValue::from_static("hyper");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT_PLAIN: HeaderValue = HeaderValue::from_static("text/plain");
 
 fn main() -> io::Result<()> {
@@ -40,14 +41,18 @@ async fn accept(listener: TcpListener) -> io::Result<()> {
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let (status, body) = if request.method() == Method::GET && request.uri().path() == "/plaintext" {
-        (StatusCode::OK, "Hello, World!")
-    } else {
-        (StatusCode::NOT_FOUND, "Not Found")
+    let get = request.method() == Method::GET;
+    let (status, media, body) = match request.uri().path() {
+        "/plaintext" if get => (StatusCode::OK, TEXT_PLAIN, Full::from("Hello, World!")),
+        "/json" if get => {
+            let json = serde_json::to_vec(&plaintext::MESSAGE).expect("a string serializes");
+            (StatusCode::OK, JSON, Full::from(json))
+        }
+        _ => (StatusCode::NOT_FOUND, TEXT_PLAIN, Full::from("Not Found")),
     };
-    let mut response = Response::new(Full::from(body));
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(SERVER, HYPER);
-    response.headers_mut().insert(CONTENT_TYPE, TEXT_PLAIN);
+    response.headers_mut().insert(CONTENT_TYPE, media);
     Ok(response)
 }

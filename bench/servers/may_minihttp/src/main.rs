@@ -6,6 +6,7 @@
 use std::io;
 use std::net::Ipv4Addr;
 
+use bytes::BufMut;
 use may_minihttp::{HttpServer, HttpService, Request, Response};
 
 #[global_allocator]
@@ -16,10 +17,13 @@ struct Plaintext;
 
 impl HttpService for Plaintext {
     fn call(&mut self, request: Request, response: &mut Response) -> io::Result<()> {
-        if request.method() == "GET" && request.path() == "/plaintext" {
-            response.header("Content-Type: text/plain").body("Hello, World!");
-        } else {
-            response.status_code(404, "Not Found");
+        match (request.method(), request.path()) {
+            ("GET", "/plaintext") => response.header("Content-Type: text/plain").body("Hello, World!"),
+            ("GET", "/json") => {
+                response.header("Content-Type: application/json");
+                serde_json::to_writer(response.body_mut().writer(), &plaintext::MESSAGE)?;
+            }
+            _ => drop(response.status_code(404, "Not Found")),
         }
         Ok(())
     }

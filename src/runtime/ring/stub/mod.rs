@@ -166,6 +166,10 @@ impl Stub {
         self.machine(|machine| machine.completions.pop_front()).map(Completion::entry)
     }
 
+    pub(super) fn pushed(&self) -> u32 {
+        self.machine(|machine| machine.submissions.len() as u32)
+    }
+
     pub(super) fn has_taken_all(&self) -> bool {
         self.machine(|machine| machine.submissions.is_empty())
     }
@@ -185,13 +189,20 @@ impl Stub {
         })
     }
 
-    /// Of a connection, how many bytes have arrived that nobody has read (`FIONREAD`); how many were sent that the peer
-    /// has not acknowledged (`SIOCOUTQ`); and how many it has (`tcpi_bytes_acked` in `tcp(7)`).
-    pub(super) fn amounts(&self, fd: BorrowedFd<'_>) -> Option<(usize, usize, u64)> {
-        self.machine(|machine| {
-            let link = machine.descriptors.link(fd)?;
-            Some((machine.net.unread(link), machine.net.untaken(link), machine.net.at(link).acknowledged))
-        })
+    pub(super) fn unread(&self, fd: BorrowedFd<'_>) -> u64 {
+        self.of_link(fd, |net, link| net.unread(link) as u64).unwrap_or(0)
+    }
+
+    pub(super) fn unacknowledged(&self, fd: BorrowedFd<'_>) -> usize {
+        self.of_link(fd, Net::untaken).unwrap_or(0)
+    }
+
+    pub(super) fn acknowledged(&self, fd: BorrowedFd<'_>) -> Option<u64> {
+        self.of_link(fd, |net, link| net.at(link).acknowledged)
+    }
+
+    fn of_link<T>(&self, fd: BorrowedFd<'_>, ask: impl FnOnce(&Net, Link) -> T) -> Option<T> {
+        self.machine(|machine| machine.descriptors.link(fd).map(|link| ask(&machine.net, link)))
     }
 }
 
