@@ -12,7 +12,14 @@ pub(crate) struct Clock {
     date_second: Cell<u64>,
     /// When `now` reaches this, the date may have changed.
     date_until: Cell<Instant>,
+    /// How much time the looks since the last refresh have taken.
+    #[cfg(test)]
+    looks: Cell<Duration>,
 }
+
+/// How long a look takes on a clock that is moved by hand.
+#[cfg(test)]
+const LOOK: Duration = Duration::from_micros(20);
 
 impl Clock {
     pub(crate) fn new() -> Self {
@@ -23,6 +30,8 @@ impl Clock {
             date: RefCell::new(Rc::from("")),
             date_second: Cell::new(u64::MAX),
             date_until: Cell::new(now),
+            #[cfg(test)]
+            looks: Cell::new(Duration::ZERO),
         };
         clock.refresh();
         clock
@@ -31,6 +40,8 @@ impl Clock {
     /// Reads the time.
     pub(crate) fn refresh(&self) {
         let (now, wall) = read();
+        #[cfg(test)]
+        self.looks.set(Duration::ZERO);
         self.now.set(now);
         if now >= self.date_until.get() {
             self.refresh_date(wall());
@@ -40,6 +51,18 @@ impl Clock {
     /// The time of the last refresh.
     pub(crate) fn now(&self) -> Instant {
         self.now.get()
+    }
+
+    /// The time at this moment.
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "a test moves the clock by hand"))]
+    pub(crate) fn precise_now(&self) -> Instant {
+        // Looks at a clock that is moved by hand take some time as well.
+        #[cfg(test)]
+        self.looks.set(self.looks.get() + LOOK);
+        #[cfg(test)]
+        return read().0 + self.looks.get();
+        #[cfg(not(test))]
+        read().0
     }
 
     /// The time of the last refresh, in whole milliseconds since this core began.

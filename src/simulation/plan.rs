@@ -140,7 +140,7 @@ fn refused(random: &mut Random) -> Option<Ask> {
         _ => return None,
     };
     Some(Ask {
-        head: text.len(),
+        head: text.find("\r\n\r\n").map_or(text.len(), |end| end + 4),
         bytes: text.into_bytes(),
         expects: Expects::Status(expects),
         waits_for_continue: false,
