@@ -17,6 +17,8 @@ pub(super) struct Ask {
     pub(super) is_answered_early: bool,
     /// The connection may end with its answer.
     pub(super) may_close: bool,
+    /// The client itself says that it is its last.
+    pub(super) says_close: bool,
     pub(super) is_head: bool,
     /// The most the handler takes, in microseconds, with nobody in its way.
     pub(super) takes: u64,
@@ -77,7 +79,9 @@ impl Plan {
         for number in 0..random.between(1, most) {
             let ask = ask(random, connection, number, deadlines);
             // Behind a refusal nothing is read.
-            let is_last = matches!(ask.expects, Expects::Status([400 | 414 | 431]));
+            let is_last = matches!(ask.expects, Expects::Status([400 | 414 | 431]))
+                // A client must not send more (RFC 9112 section 9.6); some do.
+                || ask.says_close && !random.one_in(4);
             asks.push(ask);
             if is_last {
                 break;
@@ -147,6 +151,7 @@ fn refused(random: &mut Random) -> Option<Ask> {
         // Often what is wrong is seen before the end.
         is_answered_early: true,
         may_close: true,
+        says_close: false,
         is_head: false,
         takes: 0,
     })
@@ -234,6 +239,7 @@ fn ask(random: &mut Random, connection: u64, number: u64, deadlines: &Deadlines)
             || is_refused
             || body.is_some() && !reads_body
             || is_head && kind == "stream",
+        says_close: closes || is_old,
         is_head,
         takes: takes * 1_000,
     }

@@ -134,15 +134,8 @@ impl Peer {
         if rules.may_shed && self.answered == 0 && (self.reset && !self.is_within_answer() || !is_prompt) {
             return Ok(());
         }
-        let was_not_read = match self.plan.reading {
-            Reading::Promptly => false,
-            // A piece of an answer has one deadline, however the peer takes it.
-            Reading::Slowly(..) => {
-                net.at(link).sends_since.is_some_and(|since| at_least(since, deadlines.write))
-            }
-            Reading::Never => at_least(self.last_read, deadlines.write),
-        };
-        if was_not_read || !is_prompt && self.reset {
+        let was_not_read = !is_prompt && at_least(self.last_read, deadlines.write);
+        if was_not_read {
             return Ok(());
         }
         let [_, body, end] = self.marks(self.answered);
@@ -151,6 +144,11 @@ impl Peer {
             && (self.finished || self.has_been_slow(self.answered, body, net, rules))
         {
             // An answer that is made of the body ends with it.
+            return Ok(());
+        }
+        if self.is_within_answer() && self.reset && self.ask(self.answered).is_some_and(|ask| ask.says_close)
+        {
+            // What it sends behind its last request is not read.
             return Ok(());
         }
         if self.is_within_answer() {

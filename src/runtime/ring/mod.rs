@@ -38,6 +38,7 @@ use self::buffers::Buffers;
 use self::files::Files;
 use self::kernel::{Entered, Kernel};
 use self::socket::Socket;
+use super::clock;
 use super::tasks::Tasks;
 
 pub(super) use self::accept::AcceptorId;
@@ -342,8 +343,8 @@ impl Ring {
     /// Cancels whatever is left and waits for it, for a bounded time. Whether nothing is left.
     fn quiesce(&mut self) -> bool {
         const PATIENCE: Duration = Duration::from_secs(1);
-        let deadline = std::time::Instant::now() + PATIENCE;
-        while self.operations > 0 && std::time::Instant::now() < deadline {
+        let deadline = clock::moment() + PATIENCE;
+        while self.operations > 0 && clock::moment() < deadline {
             if self.enter(false).is_err() {
                 return false;
             }
