@@ -36,7 +36,7 @@ fn every_seed_keeps_every_promise() {
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
-                while std::env::var("KIANG_GO_ON").is_ok() || failed.load(Ordering::Relaxed) == u64::MAX {
+                while failed.load(Ordering::Relaxed) == u64::MAX {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= seeds {
                         return;

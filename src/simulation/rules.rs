@@ -146,8 +146,8 @@ impl Peer {
             // An answer that is made of the body ends with it.
             return Ok(());
         }
-        if self.is_within_answer() && self.reset && self.ask(self.answered).is_some_and(|ask| ask.says_close)
-        {
+        let sends_on = self.plan.asks.iter().take(self.sent.len()).any(|ask| ask.says_close);
+        if self.is_within_answer() && self.reset && sends_on {
             // What it sends behind its last request is not read.
             return Ok(());
         }
