@@ -120,7 +120,12 @@ impl Buffers {
         tail.store(self.tail, Ordering::Release);
     }
 
-    /// Has the kernel given twice as many from now on: it found none when something arrived.
+    /// Whether so many are lent that no connection should get more before it has read what it has.
+    pub(super) fn are_scarce(&self) -> bool {
+        self.shelf.lent.get() > usize::from(COUNT) / 4
+    }
+
+    /// Doubles how many the kernel is given: it found none when something arrived.
     pub(super) fn want_more(&mut self) {
         self.wanted = (self.wanted * 2).min(COUNT);
     }

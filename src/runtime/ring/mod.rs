@@ -180,14 +180,7 @@ impl Ring {
     /// # Errors
     /// Only such as no repetition would mend.
     pub(super) fn turn(&mut self, wait: bool, tasks: &Tasks) -> io::Result<()> {
-        let starved = !self.starved.is_empty();
-        if starved {
-            self.buffers.want_more();
-        }
         self.buffers.give_back();
-        if starved {
-            self.revive_starved();
-        }
         let settling_is_awaited = std::mem::take(&mut self.settling_is_awaited);
         self.enter(wait && !settling_is_awaited)?;
         // Asked before what has completed causes new entries.
@@ -197,6 +190,10 @@ impl Ring {
             self.settle_sends(tasks);
         } else {
             self.settling_is_awaited |= settling_is_awaited;
+        }
+        if !self.starved.is_empty() {
+            self.buffers.want_more();
+            self.revive_starved();
         }
         Ok(())
     }

@@ -15,8 +15,8 @@ use crate::bytes::Bytes;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SocketId(pub(super) u32);
 
-/// How much may have arrived on one connection and not been read. At this much its receive is cancelled, so
-/// that the peer's TCP window closes; it is armed again at half.
+/// How much may have arrived on one connection and not been read. At this much its receive is cancelled, so that the
+/// peer's TCP window closes. The receive is armed again at half; while many buffers are lent, when all was read.
 const MOST_HELD: usize = 64 << 10;
 
 /// What a piece counts at the least, however short: it takes a buffer, or memory of its own.
@@ -149,10 +149,16 @@ impl Ring {
                 _ => None,
             };
         };
-        if socket.receive == Receive::Paused && socket.inbox.held <= MOST_HELD / 2 {
+        let (receive, held) = (socket.receive, socket.inbox.held);
+        if receive == Receive::Paused && held <= self.held_to_go_on() {
             self.arm_receive(id);
         }
         Some(Ok(bytes))
+    }
+
+    /// How much may be held for a receive to be armed again.
+    fn held_to_go_on(&self) -> usize {
+        if self.buffers.are_scarce() { 0 } else { MOST_HELD / 2 }
     }
 
     /// Ready when the connection is broken, so that an answer would reach nobody.
@@ -250,14 +256,17 @@ impl Ring {
         }
     }
 
-    /// Arms what ended for want of buffers, now that there are some; but not what holds too much already.
+    /// Arms what ended for want of buffers, if nothing was received that is still to be read: a peer that sends more than
+    /// the others goes on when its connection has read it, and takes no buffer from those that have none.
+    ///
+    /// This comes before the tasks push what they arm, so it is first in the kernel as well.
     pub(super) fn revive_starved(&mut self) {
         for id in std::mem::take(&mut self.starved) {
             let Some(socket) = self.sockets.get_mut(id.0 as usize) else { continue };
             if socket.receive != Receive::Starved || socket.abandoned {
                 continue;
             }
-            if socket.inbox.held >= MOST_HELD {
+            if socket.inbox.held > 0 {
                 socket.receive = Receive::Paused;
             } else {
                 self.arm_receive(id);
@@ -289,13 +298,14 @@ impl Ring {
             return self.close_if_idle(id);
         }
         let wake = socket.waits_to_receive || matches!(socket.receive, Receive::Ended(1..));
-        match socket.receive {
-            Receive::Armed if socket.inbox.held >= MOST_HELD => {
+        let (receive, held) = (socket.receive, socket.inbox.held);
+        match receive {
+            Receive::Armed if held >= MOST_HELD => {
                 socket.receive = Receive::Pausing;
                 let cancel = opcode::AsyncCancel::new(Op::Receive.data(id.0)).build();
                 self.push_for(id, cancel, Op::Cancel);
             }
-            Receive::Paused if socket.inbox.held <= MOST_HELD / 2 => self.arm_receive(id),
+            Receive::Paused if held <= self.held_to_go_on() => self.arm_receive(id),
             Receive::Starved => self.starved.push(id),
             _ => {}
         }
