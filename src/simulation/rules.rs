@@ -52,10 +52,10 @@ impl Peer {
         let drain = drain_ends.map(|end| (end, "the drain"));
         let own = match self.plan.reading {
             Reading::Never => {
-                // The last piece of an answer may be left to the wait for the next request, and is waited for after it. The
-                // peer is looked at now and then.
-                let wait = micros(deadlines.idle.max(deadlines.head) + deadlines.write + deadlines.write / 4)
-                    + SECOND;
+                // The last of an answer may be left to the wait for what comes next, whichever that is, and is waited for
+                // after it. The peer is looked at now and then.
+                let Deadlines { head, body, idle, handler, write, .. } = *deadlines;
+                let wait = micros(head.max(body).max(idle).max(handler) + write + write / 4) + SECOND;
                 connection.blocked_since.map(|since| (since + wait, "the wait for a peer that does not read"))
             }
             Reading::Slowly(..) => None,
