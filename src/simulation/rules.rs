@@ -106,18 +106,15 @@ impl Peer {
     /// Whether a request that has not come could have been given up.
     pub(super) fn has_been_slow(&self, number: usize, body: usize, net: &Net, rules: &Rules) -> bool {
         let Some(begun) = self.begun.get(number) else { return false };
-        let (from, wait) = if self.written < body {
-            (*begun, rules.deadlines.head)
-        } else {
-            (self.last_write, rules.body_at_least())
-        };
-        let from = if number == 0 && self.written < body {
-            // The first head's time runs from the connection's start.
-            self.link.and_then(|link| net.at(link).accepted).unwrap_or(from)
-        } else {
-            from
-        };
-        from + micros(wait) <= net.now + EARLY
+        let Deadlines { head, body: piece, min_body_rate, .. } = rules.deadlines;
+        let has_passed = |from: u64, wait: Duration| from + micros(wait) <= net.now + EARLY;
+        if self.written >= body {
+            // A rate is asked for of all the time that the body was waited for.
+            return has_passed(self.last_write, piece) || min_body_rate > 0 && has_passed(*begun, GRACE);
+        }
+        // The first head's time runs from the connection's start.
+        let accepted = self.link.and_then(|link| net.at(link).accepted).filter(|_| number == 0);
+        has_passed(accepted.unwrap_or(*begun), head)
     }
 
     /// The connection has ended, and everything was read: holds the end against what it may be.
