@@ -191,7 +191,10 @@ impl Peer {
                 Found::Nothing => break,
                 found => {
                     self.reset = found != Found::End;
-                    if let Some(reply) = self.reader.at_end() {
+                    // A reset says that what came before it is not the whole.
+                    if !self.reset
+                        && let Some(reply) = self.reader.at_end()
+                    {
                         self.answer(&reply, net, rules)?;
                     }
                     self.concluded = true;
