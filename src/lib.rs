@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+mod address;
 mod bytes;
 mod error;
 mod extract;
@@ -22,6 +23,7 @@ pub mod logging;
 #[cfg(test)]
 mod simulation;
 
+pub use self::address::{Address, ListenAddr, ToListenAddrs};
 pub use self::bytes::Bytes;
 pub use self::error::{Error, Result};
 pub use self::extract::{FromRequest, FromRequestParts, Json, Path, Peer, Query};

@@ -2,9 +2,12 @@
 
 mod support;
 
+use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixStream};
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -260,4 +263,25 @@ fn a_port_is_not_taken_from_who_does_not_offer_it() {
     let finished = Launch::new(&["serve", "--bind", &server.addr().to_string()]).finish();
     assert_eq!(finished.code, Some(1), "who does not ask for it does not get it: {finished:?}");
     assert_eq!(server.connect().get("/plaintext").status, 200);
+}
+
+#[test]
+fn a_signal_to_a_server_that_has_drained_does_not_change_its_exit_code() {
+    // A stderr that takes nothing keeps the process from its end for a second.
+    let fifo = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("stderr-{}", std::process::id()));
+    assert!(Command::new("mkfifo").arg(&fifo).status().expect("coreutils").success());
+    let _unread = File::options().read(true).write(true).open(&fifo).expect("it was made");
+    let redirected = format!("exec \"$0\" \"$@\" 2>'{}'", fifo.display());
+    let old = serve("127.0.0.1:0".parse().expect("an address"), &["--cores", "1"])
+        .wrapped_in(&["/bin/sh", "-c", &redirected].map(str::to_owned))
+        // The log complains about this variable at greater length than a pipe has room.
+        .environment(&format!("KIANG_{}", "X".repeat(100 << 10)), "")
+        .start();
+    let new = serve(old.addr(), &[]).start();
+    until(PATIENCE, "the core's thread has ended", || !old.threads().contains(&"kiang-0".to_owned()));
+    old.signal(Signal::TERM);
+    let finished = old.finished(PATIENCE);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    end(new);
+    fs::remove_file(fifo).expect("it is there");
 }

@@ -1,12 +1,12 @@
 //! `kiang doctor`: prints what was found.
 
 use super::{Failure, say};
+use kiang::ListenAddr;
 use kiang::doctor::{Finding, Verdict, examine};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
 /// Examines the machine and prints the findings. The exit code says whether the server could run.
-pub(super) fn print(addrs: &[SocketAddr], json: bool) -> Result<ExitCode, Failure> {
+pub(super) fn print(addrs: &[ListenAddr], json: bool) -> Result<ExitCode, Failure> {
     let findings = examine(addrs);
     if json {
         let text = serde_json::to_string_pretty(&findings)

@@ -48,7 +48,7 @@ struct DoctorArgs {
     file: FileArg,
     /// Address to check, as for `serve`; repeat it, or separate several with commas [default: 127.0.0.1:8080]
     #[arg(long, env = "KIANG_BIND", value_name = "ADDRESS", value_delimiter = ',')]
-    bind: Option<Vec<units::Address>>,
+    bind: Option<Vec<kiang::ListenAddr>>,
     /// Print the findings as JSON
     #[arg(long)]
     json: bool,

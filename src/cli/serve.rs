@@ -2,13 +2,13 @@
 
 use super::log::Log;
 use super::settings::Config;
+use super::units::Owner;
 use super::{Failure, banner, say};
-use kiang::Server;
 use kiang::doctor::{MEMLOCK_NEEDED, Verdict, examine};
+use kiang::{ListenAddr, Server};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGUSR1};
 use signal_hook::flag;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -19,19 +19,21 @@ pub(super) fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let _log = Log::start(config.log_format)?;
     raise_limits();
     refuse_unless_fit(config)?;
-    let app = config.app;
+    let (app, asked) = (config.app, config.bind.clone());
     let loaded = app.load(config.dataset.as_deref()).map_err(Failure::Fault)?;
     let banner = print_later()?;
     let mut server = bind(config)?
         .cores(config.cores.clone())
         .drain(config.drain)
         .takeover(config.takeover)
+        .notify(true)
+        .signals_until_exit(true)
         .balance(config.balance)
         .limits(config.limits.clone())
         .deadlines(config.deadlines.clone())
         .on_start(move |started| {
             // The receiver lives as long as the process.
-            let _ = banner.send(banner::banner(app, started));
+            let _ = banner.send(banner::banner(app, &asked, started));
         });
     if let Some(access_log) = &config.access_log {
         server = server.access_log(access_log.clone());
@@ -68,16 +70,13 @@ fn print_later() -> Result<Sender<String>, Failure> {
 }
 
 fn bind(config: &Config) -> kiang::Result<Server> {
-    // `Config` has at least one address.
-    let server = Server::bind(config.bind[0])?;
-    config.bind[1..].iter().try_fold(server, |server, addr| server.and_bind(*addr))
+    let Owner { user, group } = config.unix_owner;
+    Ok(Server::bind(config.bind.as_slice())?.unix_mode(config.unix_mode.0).unix_owner(user, group))
 }
 
 /// Fails with every failing check, in the doctor's words.
 fn refuse_unless_fit(config: &Config) -> Result<(), Failure> {
-    // A predecessor that hands its port over still holds the port now.
-    let is_ours = |addr: &SocketAddr| config.takeover && Server::can_take_over(*addr);
-    let addrs: Vec<_> = config.bind.iter().copied().filter(|addr| !is_ours(addr)).collect();
+    let addrs = if config.takeover { to_examine(&config.bind)? } else { config.bind.clone() };
     let findings = examine(&addrs);
     let failing: Vec<_> = findings.iter().filter(|finding| finding.verdict == Verdict::Fails).collect();
     if failing.is_empty() {
@@ -93,6 +92,16 @@ fn refuse_unless_fit(config: &Config) -> Result<(), Failure> {
     }
     let failing: Vec<_> = failing.iter().map(ToString::to_string).collect();
     Err(Failure::Fault(format!("cannot serve here\n{}", failing.join("\n"))))
+}
+
+/// The addresses that no other server offers: who is to be followed holds its own until it is.
+fn to_examine(bind: &[ListenAddr]) -> Result<Vec<ListenAddr>, Failure> {
+    let mut all = Vec::new();
+    for written in bind {
+        all.extend(written.resolve()?);
+    }
+    all.retain(|addr| !Server::can_take_over(addr.clone()));
+    Ok(all.into_iter().map(ListenAddr::from).collect())
 }
 
 /// Below this many descriptors a busy server runs out of them.

@@ -3,10 +3,9 @@
 
 use super::apps::AppName;
 use super::log::{AccessLogTo, LogFormat};
-use super::units::{Address, Bound, Count, Deadline, Rate, Size, Span};
-use kiang::{AccessLog, Cores, Deadlines, Limits, Server};
+use super::units::{Bound, Count, Deadline, Mode, Owner, Rate, Size, Span};
+use kiang::{AccessLog, Cores, Deadlines, Limits, ListenAddr, Server};
 use serde::{Deserialize, Deserializer, de};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -17,10 +16,23 @@ use std::{fmt, fs};
 #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Settings {
-    /// Address to listen on; repeat it, or separate several with commas [default: 127.0.0.1:8080]
+    /// Address to listen on: `127.0.0.1:8080`, `:8080` (every address of this machine), `localhost:8080`,
+    /// `unix:/run/kiang.sock`, or `systemd` (what a socket unit passes); repeat it, or separate several with
+    /// commas [default: 127.0.0.1:8080]
     #[arg(long, env = "KIANG_BIND", value_name = "ADDRESS", value_delimiter = ',')]
     #[serde(deserialize_with = "texts")]
-    bind: Option<Vec<Address>>,
+    bind: Option<Vec<ListenAddr>>,
+
+    /// Permissions of the files of Unix sockets: users that may write may connect [default: 660]
+    #[arg(long, env = "KIANG_UNIX_MODE", value_name = "MODE")]
+    #[serde(deserialize_with = "octal")]
+    unix_mode: Option<Mode>,
+
+    /// Owner of the files of Unix sockets: `user`, `user:group`, `:group`, or that of the process
+    /// [default: process]
+    #[arg(long, env = "KIANG_UNIX_OWNER", value_name = "OWNER")]
+    #[serde(deserialize_with = "text")]
+    unix_owner: Option<Owner>,
 
     /// CPUs to run on: `all`, how many (`2`), or which (`0,2-5`; `3-3` is CPU 3 alone) [default: all]
     #[arg(long, env = "KIANG_CORES", value_name = "CORES")]
@@ -170,7 +182,9 @@ const DEADLINES: &str = "Deadlines (a client that misses one loses its connectio
 /// All settings, each with a value.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
-    pub(crate) bind: Vec<SocketAddr>,
+    pub(crate) bind: Vec<ListenAddr>,
+    pub(crate) unix_mode: Mode,
+    pub(crate) unix_owner: Owner,
     pub(crate) cores: Cores,
     pub(crate) app: AppName,
     pub(crate) dataset: Option<PathBuf>,
@@ -185,7 +199,7 @@ pub(crate) struct Config {
 
 impl Settings {
     /// Addresses, and no other setting.
-    pub(crate) fn with_bind(bind: Option<Vec<Address>>) -> Self {
+    pub(crate) fn with_bind(bind: Option<Vec<ListenAddr>>) -> Self {
         Self { bind, ..Self::default() }
     }
 
@@ -212,7 +226,7 @@ impl Settings {
             ($($field:ident)*) => { Self { $($field: self.$field.or(other.$field),)* } };
         }
         each_or! {
-            bind cores app dataset drain takeover balance access_log access_log_sample log_format
+            bind unix_mode unix_owner cores app dataset drain takeover balance access_log access_log_sample log_format
             max_head max_headers max_target max_body max_buffered_body max_chunk_extensions max_trailers max_requests
             max_connections max_connections_per_peer
             head_timeout body_timeout min_body_rate idle_timeout handler_timeout write_timeout
@@ -230,7 +244,9 @@ impl Settings {
         let sample = self.access_log_sample.map_or(1, |count| count.0);
         let head_bytes = size(self.max_head, limits.head_bytes);
         let config = Config {
-            bind: self.bind.map_or_else(default_bind, |all| all.iter().map(|addr| addr.0).collect()),
+            bind: self.bind.unwrap_or_else(default_bind),
+            unix_mode: self.unix_mode.unwrap_or(UNIX_MODE),
+            unix_owner: self.unix_owner.unwrap_or_default(),
             cores: self.cores.unwrap_or_default(),
             app: self.app.unwrap_or_default(),
             dataset: self.dataset,
@@ -276,9 +292,7 @@ impl Config {
         if self.bind.is_empty() {
             return Err("`bind` names no address; leave it out for 127.0.0.1:8080".into());
         }
-        let twice = |addr: &SocketAddr| {
-            addr.port() != 0 && self.bind.iter().filter(|other| *other == addr).count() > 1
-        };
+        let twice = |addr: &ListenAddr| self.bind.iter().filter(|other| addr.excludes(other)).count() > 1;
         if let Some(addr) = self.bind.iter().find(|addr| twice(addr)) {
             return Err(format!("`bind` names {addr} twice"));
         }
@@ -318,8 +332,19 @@ fn key_of(field: &'static str) -> &'static str {
     KEYS.iter().find(|(known, _)| *known == field).map_or(field, |(_, key)| key)
 }
 
-fn default_bind() -> Vec<SocketAddr> {
-    vec![([127, 0, 0, 1], 8080).into()]
+const UNIX_MODE: Mode = Mode(0o660);
+
+/// What a service manager has passed is meant to be used; else, nobody but this machine.
+fn default_bind() -> Vec<ListenAddr> {
+    let default = || std::net::SocketAddr::from(([127, 0, 0, 1], 8080)).into();
+    vec![ListenAddr::passed().unwrap_or_else(default)]
+}
+
+/// Reads permissions, which are a text: TOML would read a plain 660 as decimal.
+fn octal<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Mode>, D::Error> {
+    let text = String::deserialize(source)
+        .map_err(|_| de::Error::custom("expected permissions as a text in quotes, such as \"660\""))?;
+    text.parse().map(Some).map_err(de::Error::custom)
 }
 
 /// Reads a value that is a text, as in a flag. A plain number may stand without quotes.

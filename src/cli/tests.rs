@@ -2,6 +2,7 @@
 
 use super::log::LogFormat;
 use super::settings::{Config, KEYS, Settings};
+use super::units::{Mode, Owner};
 use super::{Cli, Command, mistake, unknown_variables};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
@@ -92,12 +93,12 @@ fn a_misspelled_variable_is_noticed() {
 
 #[test]
 fn every_setting_reaches_its_place_by_flag_and_by_file() {
-    let flags = "--bind 127.0.0.1:1 --cores 1 --app bench --dataset items.json --drain 1s --takeover=true \
-        --balance=true --access-log a.log --access-log-sample 12 --log-format json --max-head 4B --max-headers 3 \
-        --max-target 2 --max-body 5kB --max-buffered-body 6 --max-chunk-extensions 16 --max-trailers 17 \
-        --max-requests 12 --max-connections 7 --max-connections-per-peer 13 --head-timeout 8ms --body-timeout 9s \
-        --min-body-rate 14 --idle-timeout 10m --handler-timeout 15s --write-timeout 11h --linger-timeout 16s \
-        --drain-idle-timeout 17ms --shed-timeout 18ms";
+    let flags = "--bind 127.0.0.1:1 --unix-mode 600 --unix-owner 7:8 --cores 1 --app bench --dataset items.json \
+        --drain 1s --takeover=true --balance=true --access-log a.log --access-log-sample 12 --log-format json \
+        --max-head 4B --max-headers 3 --max-target 2 --max-body 5kB --max-buffered-body 6 \
+        --max-chunk-extensions 16 --max-trailers 17 --max-requests 12 --max-connections 7 \
+        --max-connections-per-peer 13 --head-timeout 8ms --body-timeout 9s --min-body-rate 14 --idle-timeout 10m \
+        --handler-timeout 15s --write-timeout 11h --linger-timeout 16s --drain-idle-timeout 17ms --shed-timeout 18ms";
     let pairs: Vec<_> = flags
         .trim_start_matches("--")
         .split(" --")
@@ -117,6 +118,8 @@ fn every_setting_reaches_its_place_by_flag_and_by_file() {
         // Without `..`, as with the two structs below: the compiler names what is forgotten.
         let Config {
             bind,
+            unix_mode,
+            unix_owner,
             cores,
             app,
             dataset,
@@ -129,6 +132,8 @@ fn every_setting_reaches_its_place_by_flag_and_by_file() {
             deadlines,
         } = config.expect("valid");
         assert_eq!(bind, ["127.0.0.1:1".parse().expect("valid")]);
+        assert_eq!(unix_mode, Mode(0o600));
+        assert_eq!(unix_owner, Owner { user: Some(7), group: Some(8) });
         assert_eq!(cores.to_string(), "1");
         assert_eq!(app.to_string(), "bench");
         assert_eq!(dataset, Some("items.json".into()));
@@ -229,6 +234,8 @@ fn a_file_that_cannot_be_read_is_named() {
 fn what_contradicts_itself_is_refused() {
     assert!(refused("--bind 127.0.0.1:1,127.0.0.1:1", "").contains("names 127.0.0.1:1 twice"));
     assert!(config("--bind 127.0.0.1:0,127.0.0.1:0", "").is_ok());
+    assert!(refused("--bind unix:/run/a,unix:/run/a", "").contains("names unix:/run/a twice"));
+    assert!(refused("", "unix-mode = 660").contains("as a text in quotes"));
     assert!(refused("", "bind = []").contains("names no address"));
     assert!(refused("--max-head 64KiB", "").contains("at most 65535"));
     assert!(refused("--max-headers 129", "").contains("`max-headers` is 129: at most 128"));

@@ -1,6 +1,6 @@
-//! Values as a person writes them: durations, sizes, counts, addresses.
+//! Values as a person writes them: durations, sizes, counts, permissions, owners of files.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::fs;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -28,9 +28,16 @@ pub(crate) struct Bound(pub(crate) Option<u64>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rate(pub(crate) u64);
 
-/// An address to listen on, as `127.0.0.1:8080`, `[::]:8080` or `localhost:8080`.
+/// The permissions of a file, in octal as `chmod` takes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Address(pub(crate) SocketAddr);
+pub(crate) struct Mode(pub(crate) u32);
+
+/// A user, a group, or both as `user:group`, by name or number; as numbers. `process` stands for those of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) user: Option<u32>,
+    pub(crate) group: Option<u32>,
+}
 
 const DURATIONS: [(&str, u64); 5] =
     [("us", 1), ("ms", 1_000), ("s", 1_000_000), ("m", 60_000_000), ("h", 3_600_000_000)];
@@ -112,20 +119,54 @@ impl FromStr for Rate {
     }
 }
 
-impl FromStr for Address {
+impl FromStr for Mode {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let local = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
-        if let Some(port) = local {
-            return Ok(Self((Ipv4Addr::LOCALHOST, port).into()));
+        match u32::from_str_radix(text, 8) {
+            Ok(mode) if mode <= 0o777 && !text.starts_with('+') => Ok(Self(mode)),
+            _ => Err("expected permissions in octal, from `000` to `777`, such as `660`".into()),
         }
-        text.parse().map(Self).map_err(|_| {
-            "expected an IP address and a port, such as `127.0.0.1:8080`, `0.0.0.0:8080` (every IPv4 interface) or \
-            `[::1]:8080`"
-                .into()
-        })
     }
+}
+
+impl FromStr for Owner {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "process" {
+            return Ok(Self::default());
+        }
+        let (user, group) = text.split_once(':').unwrap_or((text, ""));
+        if user.is_empty() && group.is_empty() {
+            return Err(
+                "expected a user, or a user and a group, such as `www-data:www-data` or `33:33`".into()
+            );
+        }
+        Ok(Self { user: id("user", user, "/etc/passwd")?, group: id("group", group, "/etc/group")? })
+    }
+}
+
+/// The number of a user or a group, if any is named.
+fn id(kind: &str, name: &str, list: &str) -> Result<Option<u32>, String> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    if let Ok(number) = name.parse() {
+        return Ok(Some(number));
+    }
+    let list_text = fs::read_to_string(list).unwrap_or_default();
+    number_of(name, &list_text).map(Some).ok_or_else(|| {
+        format!("there is no {kind} `{name}` in {list}: name one that is there, or write a number")
+    })
+}
+
+/// The third field of the line that begins with this name (`passwd(5)`, `group(5)`).
+fn number_of(name: &str, list: &str) -> Option<u32> {
+    list.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        if fields.next() == Some(name) { fields.nth(1)?.parse().ok() } else { None }
+    })
 }
 
 /// Reads a whole number and its unit as a multiple of the smallest unit.
@@ -217,10 +258,28 @@ mod tests {
             (Ok(Rate(240)), Ok(Rate(0)), Ok(Rate(1024)))
         );
         assert!(error::<Rate>("slow").contains("or 0 for none"));
-        assert_eq!("localhost:80".parse(), Ok(Address(([127, 0, 0, 1], 80).into())));
-        assert_eq!("[::1]:80".parse(), Ok(Address(([0, 0, 0, 0, 0, 0, 0, 1], 80).into())));
-        for text in ["8080", ":8080", "127.0.0.1", "localhost", "localhost:http", "example.org:80"] {
-            assert!(error::<Address>(text).contains("such as `127.0.0.1:8080`"), "{text}");
+    }
+
+    #[test]
+    fn permissions_are_octal_and_owners_have_names_or_numbers() {
+        for (text, mode) in [("660", 0o660), ("0660", 0o660), ("777", 0o777), ("0", 0)] {
+            assert_eq!(text.parse(), Ok(Mode(mode)));
         }
+        for text in ["", "1000", "rw", "888", "+66", "-1"] {
+            assert!(error::<Mode>(text).contains("octal"), "{text}");
+        }
+        let owner = |user, group| Ok(Owner { user, group });
+        assert_eq!("process".parse(), owner(None, None));
+        assert_eq!("33".parse(), owner(Some(33), None));
+        assert_eq!("33:44".parse(), owner(Some(33), Some(44)));
+        assert_eq!(":44".parse(), owner(None, Some(44)));
+        assert_eq!("root:root".parse(), owner(Some(0), Some(0)));
+        assert!(error::<Owner>("nobody-at-all").contains("no user `nobody-at-all` in /etc/passwd"));
+        assert!(error::<Owner>("0:nobody-at-all").contains("no group `nobody-at-all` in /etc/group"));
+        assert!(
+            error::<Owner>("").contains("expected a user") && error::<Owner>(":").contains("expected a user")
+        );
+        let list = "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33::/var/www:/usr/sbin/nologin\n";
+        assert_eq!((number_of("www-data", list), number_of("www", list)), (Some(33), None));
     }
 }

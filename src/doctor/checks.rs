@@ -1,11 +1,10 @@
 //! Judges the values: one pure function for each check.
 
-use super::port::{Holder, Port};
+use super::port::Port;
 use super::{Finding, MEMLOCK_NEEDED, Verdict};
-use crate::runtime::{CpuQuota, MemoryLimit, Throttling};
+use crate::runtime::{CpuQuota, Holder, MemoryLimit, Throttling};
 use rustix::process::Rlimit;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 /// The first kernel with everything the network ring is built on: `DEFER_TASKRUN` came with it
 /// (`io_uring_setup(2)`).
@@ -158,11 +157,13 @@ pub(super) fn memory_limit(limit: Option<&MemoryLimit>) -> Finding {
     fine("memory limit", found)
 }
 
-pub(super) fn port(addr: SocketAddr, port: &Port) -> Finding {
-    let number = addr.port();
+/// `addr` is an address and a port, or a Unix socket.
+pub(super) fn port(addr: &str, port: &Port) -> Finding {
+    let is_unix = addr.starts_with("unix:");
+    let number = addr.rsplit(':').next().unwrap_or_default();
     let check = format!("port {addr}");
     match port {
-        Port::Free if number == 0 => fine(&check, "any that is free".into()),
+        Port::Free if number == "0" => fine(&check, "any that is free".into()),
         Port::Free => fine(&check, "free".into()),
         Port::Taken(Some(Holder { name, pid })) => fails(
             &check,
@@ -172,7 +173,11 @@ pub(super) fn port(addr: SocketAddr, port: &Port) -> Finding {
         Port::Taken(None) => fails(
             &check,
             "taken, by a process that this user cannot see".into(),
-            format!("sudo ss -ltnp 'sport = :{number}' names it; or choose another port with --bind"),
+            if is_unix {
+                "sudo ss -lxp names it; or choose another path with --bind".into()
+            } else {
+                format!("sudo ss -ltnp 'sport = :{number}' names it; or choose another port with --bind")
+            },
         ),
         Port::Forbidden { program } => fails(
             &check,
@@ -186,6 +191,17 @@ pub(super) fn port(addr: SocketAddr, port: &Port) -> Finding {
             &check,
             "this machine has no such address".into(),
             "ip -brief address lists those it has; 0.0.0.0 and [::] stand for all of them".into(),
+        ),
+        Port::NoFolder => fails(
+            &check,
+            "the folder for the socket is not there".into(),
+            "make the folder, for a service with RuntimeDirectory= (systemd.exec(5)); or choose another path with --bind"
+                .into(),
+        ),
+        Port::Unresolved(error) => fails(
+            &check,
+            error.to_string(),
+            "getent ahosts NAME shows what a name stands for; or write an IP address".into(),
         ),
         Port::Other(error) => fails(
             &check,
@@ -328,16 +344,19 @@ mod tests {
 
     #[test]
     fn a_port_that_cannot_be_had_fails_and_says_why() {
-        let addr = |text: &str| text.parse().expect("a valid address");
-        assert_finding(&port(addr("127.0.0.1:8080"), &Port::Free), Fine, "port 127.0.0.1:8080: free");
-        assert_finding(&port(addr("127.0.0.1:0"), &Port::Free), Fine, "any");
+        assert_finding(&port("127.0.0.1:8080", &Port::Free), Fine, "port 127.0.0.1:8080: free");
+        assert_finding(&port("127.0.0.1:0", &Port::Free), Fine, "any");
         let held = Port::Taken(Some(Holder { name: "nginx".into(), pid: 7 }));
-        assert_finding(&port(addr("[::]:80"), &held), Fails, "port [::]:80: taken by `nginx`, process 7");
-        assert_finding(&port(addr("1.2.3.4:80"), &Port::Taken(None)), Fails, "sudo ss -ltnp 'sport = :80'");
+        assert_finding(&port("[::]:80", &held), Fails, "port [::]:80: taken by `nginx`, process 7");
+        assert_finding(&port("1.2.3.4:80", &Port::Taken(None)), Fails, "sudo ss -ltnp 'sport = :80'");
         let forbidden = Port::Forbidden { program: "/opt/kiang".into() };
-        assert_finding(&port(addr("0.0.0.0:80"), &forbidden), Fails, "cap_net_bind_service=+ep /opt/kiang");
-        assert_finding(&port(addr("192.0.2.1:80"), &Port::NotOurs), Fails, "no such address");
+        assert_finding(&port("0.0.0.0:80", &forbidden), Fails, "cap_net_bind_service=+ep /opt/kiang");
+        assert_finding(&port("192.0.2.1:80", &Port::NotOurs), Fails, "no such address");
         let odd = Port::Other(std::io::Error::other("odd"));
-        assert_finding(&port(addr("192.0.2.1:80"), &odd), Fails, "odd");
+        assert_finding(&port("192.0.2.1:80", &odd), Fails, "odd");
+        assert_finding(&port("unix:/run/kiang.sock", &Port::Taken(None)), Fails, "sudo ss -lxp");
+        assert_finding(&port("unix:/run/kiang.sock", &Port::NoFolder), Fails, "RuntimeDirectory=");
+        let unresolved = Port::Unresolved(crate::error::Error::new("no such name"));
+        assert_finding(&port("nowhere.test:80", &unresolved), Fails, "no such name");
     }
 }

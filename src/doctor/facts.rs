@@ -2,11 +2,11 @@
 
 use super::port::{self, Port};
 use super::{Finding, checks};
+use crate::address::ListenAddr;
 use crate::runtime::{Cgroups, CpuQuota, MemoryLimit, probe};
 use rustix::process::{Resource, Rlimit, getrlimit};
 use rustix::thread::sched_getaffinity;
 use std::fs;
-use std::net::SocketAddr;
 
 /// The values of one machine.
 pub(super) struct Facts {
@@ -26,11 +26,11 @@ pub(super) struct Facts {
     pub(super) cpus: usize,
     pub(super) quota: Option<CpuQuota>,
     pub(super) memory: Option<MemoryLimit>,
-    pub(super) ports: Vec<(SocketAddr, Port)>,
+    pub(super) ports: Vec<(String, Port)>,
 }
 
 impl Facts {
-    pub(super) fn gather(addrs: &[SocketAddr]) -> Self {
+    pub(super) fn gather(addrs: &[ListenAddr]) -> Self {
         let cgroups = Cgroups::of_this_process();
         Self {
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
@@ -43,7 +43,7 @@ impl Facts {
             cpus: sched_getaffinity(None).map_or(1, |set| set.count() as usize),
             quota: cgroups.cpu_quota(),
             memory: cgroups.memory_limit(),
-            ports: addrs.iter().map(|addr| (*addr, port::look(*addr))).collect(),
+            ports: addrs.iter().flat_map(port::look).collect(),
         }
     }
 
@@ -59,7 +59,7 @@ impl Facts {
             checks::cpu_quota(self.quota.as_ref(), self.cpus),
             checks::memory_limit(self.memory.as_ref()),
         ];
-        findings.extend(self.ports.iter().map(|(addr, port)| checks::port(*addr, port)));
+        findings.extend(self.ports.iter().map(|(addr, port)| checks::port(addr, port)));
         findings
     }
 }

@@ -10,7 +10,7 @@
 //! for finding in findings.iter().filter(|finding| finding.verdict == Verdict::Fails) {
 //!     eprintln!("{finding}");
 //! }
-//! # Ok::<(), std::net::AddrParseError>(())
+//! # Ok::<(), kiang::Error>(())
 //! ```
 
 mod checks;
@@ -19,7 +19,8 @@ mod port;
 
 use serde::Serialize;
 use std::fmt;
-use std::net::SocketAddr;
+
+use crate::address::ListenAddr;
 
 /// Bytes that the soft limit of locked memory (`RLIMIT_MEMLOCK`) must have. glommio reads the limit itself, and wants
 /// them also of a process whose capabilities lift the limit.
@@ -29,7 +30,7 @@ pub const MEMLOCK_NEEDED: u64 = 512 * 1024;
 ///
 /// The examination takes a few milliseconds. A port that no visible process holds takes up to a second longer, because
 /// the sockets of a process outlive the process by a moment.
-pub fn examine(addrs: &[SocketAddr]) -> Vec<Finding> {
+pub fn examine(addrs: &[ListenAddr]) -> Vec<Finding> {
     facts::Facts::gather(addrs).findings()
 }
 

@@ -14,10 +14,13 @@ impl Accepted {
         Self(fd)
     }
 
-    /// The peer's address, asked of the kernel (`getpeername(2)`).
+    /// The peer's address, asked of the kernel (`getpeername(2)`). A peer with an IPv4 address is told as such, also by a
+    /// socket that takes both families. Over a Unix socket a peer has none.
     pub(crate) fn peer(&self) -> io::Result<SocketAddr> {
         let address = rustix::net::getpeername(&self.0)?.ok_or(io::ErrorKind::NotConnected)?;
-        Ok(SocketAddr::try_from(address)?)
+        let address = SocketAddr::try_from(address)?;
+        let canonical = address.ip().to_canonical();
+        Ok(if canonical.is_ipv4() { SocketAddr::new(canonical, address.port()) } else { address })
     }
 
     /// The descriptor, for the core that begins to read from it.

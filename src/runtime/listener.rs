@@ -1,18 +1,22 @@
-//! Listening sockets: one for each core and address, all bound to the same port (`SO_REUSEPORT`, `socket(7)`).
+//! Listening sockets on their cores: one for each core and TCP address, all bound to the same port (`SO_REUSEPORT`,
+//! `socket(7)`), and one for all cores where there can only be one.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{Shutdown, shutdown};
 use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use super::accepted::Accepted;
 use super::core::Core;
 use super::ring::AcceptorId;
+use super::socket_file::SocketFile;
 use super::takeover::Shared;
 use super::timer::Timer;
 
@@ -23,21 +27,40 @@ const BACKLOG: i32 = 65_535;
 /// `tcp(7)`; else up to `tcp_wmem`, 4 MB). The longest piece of a body that is sent at a time.
 const MOST_UNSENT: u32 = 256 << 10;
 
-/// A socket bound to this address, not yet listening. Several may be bound to one address.
+/// A socket bound to this address, not yet listening, that wants the address for itself once it does.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<Socket> {
+    bind_with(address, false)
+}
+
+/// A socket bound to this address beside others that [share their port](share_port), not yet listening.
+pub(crate) fn bind_beside(address: SocketAddr) -> io::Result<Socket> {
+    bind_with(address, true)
+}
+
+/// Lets further sockets of this user be bound to the address of this one.
+pub(crate) fn share_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+fn bind_with(address: SocketAddr, beside: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(beside)?;
     if address.is_ipv6() {
         // [::] and 0.0.0.0 are two addresses, and can both be bound.
         socket.set_only_v6(true)?;
     }
-    // Accepted sockets inherit it: a response leaves when it is written, not when the one before was confirmed.
-    socket.set_tcp_nodelay(true)?;
-    // Inherited too: what a slow reader is owed waits here, where it is counted, and not in the kernel's memory.
-    socket.set_tcp_notsent_lowat(MOST_UNSENT)?;
+    set_inherited(&socket)?;
     socket.bind(&SockAddr::from(address))?;
     Ok(socket)
+}
+
+/// Sets what the connections that a TCP socket accepts inherit from it.
+pub(super) fn set_inherited(socket: &Socket) -> io::Result<()> {
+    // A response leaves when it is written, not when the one before was confirmed.
+    socket.set_tcp_nodelay(true)?;
+    // What a slow reader is owed waits here, where it is counted, and not in the kernel's memory.
+    socket.set_tcp_notsent_lowat(MOST_UNSENT)
 }
 
 /// Begins to listen.
@@ -45,21 +68,71 @@ pub(crate) fn listen(socket: &Socket) -> io::Result<()> {
     socket.listen(BACKLOG)
 }
 
+/// What the listening sockets of one address have in common.
+pub(crate) struct Common {
+    ending: Ending,
+    /// With whom the sockets may be shared.
+    shared: Option<Arc<Shared>>,
+}
+
+/// What becomes of listening sockets when the server drains and no successor has them.
+pub(crate) enum Ending {
+    /// Each is closed by its core.
+    Closed,
+    /// There is one, it is closed by the last core that accepts, and then its file is removed.
+    Removed { file: SocketFile, accepting: AtomicUsize },
+    /// They belong to the service manager, and stay open.
+    Left,
+}
+
+impl Ending {
+    /// The file of a socket that so many cores have.
+    pub(crate) fn removed(file: SocketFile, cores: usize) -> Self {
+        Self::Removed { file, accepting: AtomicUsize::new(cores) }
+    }
+}
+
+impl Common {
+    pub(crate) fn new(ending: Ending, shared: Option<Arc<Shared>>) -> Arc<Self> {
+        Arc::new(Self { ending, shared })
+    }
+
+    /// Whether all cores have the same socket, so that the kernel does not deal out its connections.
+    pub(crate) fn is_one_for_all(&self) -> bool {
+        !matches!(self.ending, Ending::Closed)
+    }
+}
+
+impl Drop for Common {
+    /// A server that did not get to serve, or was stopped at once, has closed nothing; its file must not stay.
+    fn drop(&mut self) {
+        if let Ending::Removed { file, accepting } = &self.ending
+            && accepting.load(Ordering::Acquire) > 0
+            && !self.shared.as_ref().is_some_and(|shared| shared.leave())
+        {
+            file.remove();
+        }
+    }
+}
+
 /// A listening socket on its core.
 pub(crate) struct Listener {
     core: Core,
     id: AcceptorId,
-    /// With whom the socket may be shared.
-    shared: Option<Arc<Shared>>,
+    common: Arc<Common>,
 }
 
 impl Listener {
-    pub(crate) fn new(core: &Core, socket: Socket, shared: Option<Arc<Shared>>) -> Self {
-        Self { core: core.clone(), id: core.ring().add_acceptor(socket.into()), shared }
+    pub(crate) fn new(core: &Core, socket: Socket, common: Arc<Common>) -> Self {
+        Self { core: core.clone(), id: core.ring().add_acceptor(socket.into()), common }
     }
 
     /// Begins to listen, if the socket does not yet.
     pub(crate) fn listen(&self) -> io::Result<()> {
+        if let Ending::Left = self.common.ending {
+            // How many may wait there is the service manager's to say.
+            return Ok(());
+        }
         Ok(rustix::net::listen(self.core.ring().listener(self.id), BACKLOG)?)
     }
 
@@ -75,10 +148,12 @@ impl Listener {
 
     /// Closes the socket so that no connection is lost, and hands over those that were waiting here.
     pub(crate) async fn close(self, each: impl FnMut(Accepted)) {
-        if self.shared.as_ref().is_some_and(|shared| shared.leave()) {
-            self.close_shared(each).await;
-        } else {
-            self.close_last(each).await;
+        let common = Arc::clone(&self.common);
+        let stays = common.shared.as_ref().is_some_and(|shared| shared.leave());
+        match &common.ending {
+            Ending::Closed if !stays => self.close_last(each).await,
+            Ending::Removed { file, accepting } => self.close_file(file, accepting, stays, each).await,
+            _ => self.close_shared(each).await,
         }
     }
 
@@ -116,13 +191,54 @@ impl Listener {
     ///
     /// Closing a listening socket resets the connections in its queue. So first the kernel is told to ignore
     /// new ones, then those whose handshake is under way get the time to finish it, and the queue is emptied
-    /// before the close. Who is ignored tries again a second later, and finds the port closed or another server.
+    /// before the close. A client that is ignored tries again a second
+    /// later, and finds the port closed or another server.
     async fn close_last(self, mut each: impl FnMut(Accepted)) {
         let filtered = refuse_new(self.core.ring().listener(self.id));
         if let Err(error) = filtered {
             log::warn!("cannot keep new connections off a socket that is closing: {error}");
         }
         self.accept_for(HANDSHAKE, &mut each).await;
+        self.empty(|_| {}, each).await;
+    }
+
+    /// Closes a Unix socket that all cores have, if no other process stays that has it open.
+    ///
+    /// The last core that accepts removes the file and shuts the socket down: from then on the kernel refuses new
+    /// connections, and still gives those in the queue (`unix(7)`, `shutdown(2)`). Until then any core may accept. A
+    /// connection for which the kernel has woken a core that has just left is found by the last one.
+    async fn close_file(
+        self,
+        file: &SocketFile,
+        accepting: &AtomicUsize,
+        stays: bool,
+        mut each: impl FnMut(Accepted),
+    ) {
+        self.pause().await;
+        let is_last = accepting.fetch_sub(1, Ordering::AcqRel) == 1;
+        if stays {
+            return self.close_shared(each).await;
+        }
+        if is_last {
+            file.remove();
+            let shut_down = |listener: &OwnedFd| {
+                if let Err(error) = shutdown(listener, Shutdown::Read) {
+                    log::warn!("cannot keep new connections off a socket that is closing: {error}");
+                }
+            };
+            return self.empty(shut_down, each).await;
+        }
+        let mut ring = self.core.ring();
+        let accepted = ring.take_accepted(self.id);
+        drop(ring.remove_acceptor(self.id));
+        drop(ring);
+        for fd in accepted {
+            each(Accepted::new(fd));
+        }
+    }
+
+    /// Hands over what is in the queue, then closes the socket. `before` is called when no accept waits any more.
+    async fn empty(self, before: impl FnOnce(&OwnedFd), mut each: impl FnMut(Accepted)) {
         self.pause().await;
         let (queued, listener) = {
             let mut ring = self.core.ring();
@@ -131,6 +247,7 @@ impl Listener {
         for fd in queued {
             each(Accepted::new(fd));
         }
+        before(&listener);
         if rustix::io::ioctl_fionbio(&listener, true).is_err() {
             return;
         }
@@ -139,7 +256,12 @@ impl Listener {
             let accepted = self.core.ring().accept_now(&listener);
             match accepted {
                 Ok(fd) => each(Accepted::new(fd)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // That of a Unix socket that was shut down is EINVAL.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::InvalidInput) =>
+                {
+                    return;
+                }
                 Err(_) if retries > 0 => {
                     retries -= 1;
                     self.core.sleep(RETRY).await;
@@ -186,7 +308,7 @@ const MOST_RETRIES: u32 = 200;
 /// How long a handshake that has begun may take to end up in the queue: more than a round trip to most clients.
 const HANDSHAKE: Duration = Duration::from_millis(100);
 
-/// Has the kernel drop every segment that asks a listening socket for a new connection.
+/// Makes the kernel drop every segment that asks a listening socket for a new connection.
 fn refuse_new(listener: &OwnedFd) -> io::Result<()> {
     // Classic BPF (`socket(7)`, SO_ATTACH_FILTER): the segment's flags are byte 13 of its TCP header
     // (RFC 9293 section 3.1); SYN without ACK is dropped, everything else passes.

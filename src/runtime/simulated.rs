@@ -6,9 +6,10 @@ use std::sync::{Arc, OnceLock};
 
 use super::blocking::Pool;
 use super::core::{Core, Mailbox, Message, Phase};
+use super::driver;
+use super::listener::{Common, Ending, Listener};
 use super::ring::{Ring, Stub};
 use super::tasks::Tasks;
-use super::{Listener, driver};
 
 /// A core, and what it runs on.
 pub(crate) struct Simulated {
@@ -40,7 +41,7 @@ impl Simulated {
     /// A listening socket, to which the peers of the net connect.
     pub(crate) fn listener(&self) -> io::Result<Listener> {
         let socket: OwnedFd = self.stub.listener()?;
-        Ok(Listener::new(&self.core, socket.into(), None))
+        Ok(Listener::new(&self.core, socket.into(), Common::new(Ending::Closed, None)))
     }
 
     /// Has the core drain, as another thread would: through its mailbox.

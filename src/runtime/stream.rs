@@ -52,7 +52,7 @@ impl Stream {
         self.core.ring().unacknowledged(self.id)
     }
 
-    /// Has the connection end with a reset instead of a farewell, so that the peer cannot take what it got for the
+    /// Lets the connection end with a reset instead of a farewell, so that the peer cannot take what it got for the
     /// whole (`SO_LINGER` in `socket(7)`).
     pub(crate) fn reset_at_end(&self) {
         if let Some(fd) = self.core.ring().socket_fd(self.id) {

@@ -12,18 +12,21 @@ use crate::threads;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, Shutdown, recv, recvmsg, sendmsg, shutdown, sockopt,
+    SendAncillaryMessage, SendFlags, Shutdown, recv, recvmsg, sendmsg, shutdown,
 };
 use socket2::Socket;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{self as unix, UnixListener, UnixStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use super::ring::peer;
+use super::socket_file::identity;
+use crate::address::Address;
 
 /// Descriptors in one message; the kernel takes up to 253 (`SCM_MAX_FD`).
 const BATCH: usize = 64;
@@ -46,12 +49,12 @@ pub(crate) struct Taken {
 }
 
 /// Whether a server of this user offers its sockets of this address.
-pub(crate) fn is_offered(address: SocketAddr) -> bool {
+pub(crate) fn is_offered(address: &Address) -> bool {
     connect(address).is_some()
 }
 
 /// Asks for the listening sockets of this address; none if nobody offers them.
-pub(crate) fn take_over(address: SocketAddr) -> io::Result<Option<Taken>> {
+pub(crate) fn take_over(address: &Address) -> io::Result<Option<Taken>> {
     let Some(tie) = connect(address) else { return Ok(None) };
     tie.set_read_timeout(Some(ANSWER))?;
     let mut sockets = Vec::new();
@@ -71,7 +74,7 @@ pub(crate) fn take_over(address: SocketAddr) -> io::Result<Option<Taken>> {
             return Err(io::Error::other("not all sockets arrived: too few files may be open"));
         }
         match (message.bytes, said) {
-            // Who leaves is asked in vain; who still answers could not hand over.
+            // A server that leaves is asked in vain; one that still answers could not hand over.
             (0, _) if is_offered(address) => {
                 return Err(io::Error::other(
                     "the server there could not hand its sockets over: see its log",
@@ -88,7 +91,7 @@ pub(crate) fn take_over(address: SocketAddr) -> io::Result<Option<Taken>> {
 
 /// The listening sockets of one address, which another process may have open as well.
 pub(crate) struct Shared {
-    address: SocketAddr,
+    address: Address,
     predecessor: Option<Arc<UnixStream>>,
     state: Mutex<State>,
 }
@@ -107,7 +110,7 @@ struct State {
 impl Shared {
     /// These sockets, which came from a predecessor if there is a tie to one.
     pub(crate) fn new(
-        address: SocketAddr,
+        address: Address,
         sockets: &[Socket],
         predecessor: Option<&Taken>,
     ) -> io::Result<Arc<Self>> {
@@ -125,8 +128,8 @@ impl Shared {
 
     /// Leaves the sockets and offers them no more. Whether another process stays and serves them.
     ///
-    /// Of two that leave at the same time at least one is told that nobody stays, since each says that it leaves before
-    /// it looks.
+    /// If two processes leave at the same time, at least one is told that nobody stays, since each process says that it
+    /// leaves before it looks.
     pub(crate) fn leave(&self) -> bool {
         let mut state = self.state();
         state.sockets = None;
@@ -213,7 +216,7 @@ impl Drop for Offer {
 fn bind_name(shared: &Shared) -> io::Result<UnixListener> {
     let until = Instant::now() + ANSWER;
     loop {
-        match UnixListener::bind_addr(&name(shared.address)?) {
+        match UnixListener::bind_addr(&name(&shared.address)?) {
             Err(error)
                 if error.kind() == io::ErrorKind::AddrInUse
                     && shared.predecessor.is_some()
@@ -248,7 +251,7 @@ fn find_successor(listener: &UnixListener, shared: &Shared) -> Option<Arc<UnixSt
         match shared.give(&successor) {
             Ok(true) => {}
             Ok(false) => return None,
-            // It only asked whether there are any.
+            // The other end only asked whether there are any.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => continue,
             Err(error) => {
                 log::warn!("the sockets of {} cannot be handed to process {pid}: {error}", shared.address);
@@ -276,18 +279,28 @@ fn stays(tie: &UnixStream) -> bool {
     }
 }
 
-fn connect(address: SocketAddr) -> Option<UnixStream> {
+fn connect(address: &Address) -> Option<UnixStream> {
     let tie = UnixStream::connect_addr(&name(address).ok()?).ok()?;
     same_user(&tie)?;
     Some(tie)
 }
 
-/// The process at the other end, if it is one of the same user: as `SO_REUSEPORT` has it (`socket(7)`).
-fn same_user(tie: &UnixStream) -> Option<i32> {
-    let peer = sockopt::socket_peercred(tie).ok()?;
-    (peer.uid == rustix::process::geteuid()).then(|| peer.pid.as_raw_nonzero().get())
+/// The process at the other end, if the process is one of the same user: as `SO_REUSEPORT` has it (`socket(7)`). A
+/// process of another PID namespace has the number 0.
+fn same_user(tie: &UnixStream) -> Option<u32> {
+    let (user, process) = peer(tie).ok()?;
+    (user == rustix::process::geteuid().as_raw()).then(|| process.unwrap_or_default())
 }
 
-fn name(address: SocketAddr) -> io::Result<unix::SocketAddr> {
-    unix::SocketAddr::from_abstract_name(format!("kiang-takeover-1/{address}"))
+/// The name at which successors ask. For a Unix socket the name tells the file and not the path: a path may be too
+/// long for a name, and may be written in many ways.
+fn name(address: &Address) -> io::Result<unix::SocketAddr> {
+    let name = match address {
+        Address::Tcp(address) => address.to_string(),
+        Address::Unix(path) => {
+            let (device, number) = identity(path)?;
+            format!("unix:{device}:{number}")
+        }
+    };
+    unix::SocketAddr::from_abstract_name(format!("kiang-takeover-1/{name}"))
 }

@@ -1,7 +1,6 @@
 //! A server from its addresses to its end.
 
 use socket2::Socket;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,12 +8,14 @@ use std::time::Duration;
 use super::access_log::AccessLog;
 use super::deadlines::Deadlines;
 use super::handle::Handle;
+use super::notify::{self, Notifier, Watchdog};
 use super::serve::{Setup, serve};
 use super::service::Service;
 use super::signals::Listening;
+use crate::address::{Address, ToListenAddrs};
 use crate::error::{Error, Result};
 use crate::http::limits::Limits;
-use crate::runtime::{self, Core, Cores, Listener, Loads, Offer, Shared};
+use crate::runtime::{self, Common, Core, Cores, Endpoint, Listener, Loads, Offer, Permissions, Shared};
 
 /// An HTTP server: one core of its own for each processor, and on each its own copy of the application.
 ///
@@ -27,9 +28,11 @@ use crate::runtime::{self, Core, Cores, Listener, Loads, Offer, Shared};
 ///         .run(|_core| App::new().get("/", || "Hello, World!"))
 /// }
 /// ```
+#[expect(clippy::struct_excessive_bools, reason = "switches that a program sets, independent of each other")]
 pub struct Server {
-    /// Bound, so that an address in use is an error here and a port 0 has become a port.
-    bound: Vec<(SocketAddr, Socket)>,
+    /// Reserved, so that an address in use is an error here and a port 0 has become a port.
+    endpoints: Vec<Endpoint>,
+    permissions: Permissions,
     cores: Cores,
     limits: Limits,
     deadlines: Deadlines,
@@ -37,6 +40,8 @@ pub struct Server {
     balance: bool,
     takeover: bool,
     signals: bool,
+    signals_until_exit: bool,
+    notify: bool,
     access_log: Option<AccessLog>,
     on_start: Option<OnStart>,
     handle: Handle,
@@ -51,7 +56,7 @@ pub struct Started {
     /// The processors it runs on, one core each.
     pub cores: Vec<usize>,
     /// The addresses it listens on.
-    pub addrs: Vec<SocketAddr>,
+    pub addrs: Vec<Address>,
     /// The kernel's release.
     pub kernel: String,
     /// The features of io_uring that it found.
@@ -62,10 +67,24 @@ impl Server {
     /// How long a drain may take if nothing is said.
     pub const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 
-    /// A server on this address. Port 0 takes any free port; [`addrs`](Self::addrs) tells which.
-    pub fn bind(address: impl ToSocketAddrs) -> Result<Self> {
+    /// A server on this address, or on all addresses of this name; [`ListenAddr`](crate::ListenAddr) lists the forms
+    /// that it can have as text. Port 0 takes any free port; [`addrs`](Self::addrs) tells which.
+    ///
+    /// ```
+    /// use kiang::Server;
+    ///
+    /// let server = Server::bind("127.0.0.1:0")?.and_bind("unix:/tmp/kiang-example.sock")?;
+    /// assert_eq!(server.addrs()[1].to_string(), "unix:/tmp/kiang-example.sock");
+    /// # Ok::<(), kiang::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If it is no address, cannot be resolved, is not of this machine or not allowed, or if somebody listens there.
+    /// Two servers that have not begun can both be bound to one address; the first that [runs](Self::run) gets it.
+    pub fn bind(address: impl ToListenAddrs) -> Result<Self> {
         let server = Self {
-            bound: Vec::new(),
+            endpoints: Vec::new(),
+            permissions: Permissions::default(),
             cores: Cores::all(),
             limits: Limits::default(),
             deadlines: Deadlines::default(),
@@ -73,6 +92,8 @@ impl Server {
             balance: false,
             takeover: false,
             signals: true,
+            signals_until_exit: false,
+            notify: false,
             access_log: None,
             on_start: None,
             handle: Handle::default(),
@@ -81,29 +102,41 @@ impl Server {
     }
 
     /// The same server on a further address.
-    pub fn and_bind(mut self, address: impl ToSocketAddrs) -> Result<Self> {
-        let addresses = address
-            .to_socket_addrs()
-            .map_err(|error| Error::new("the address to listen on cannot be resolved").because(error))?;
-        let before = self.bound.len();
-        for address in addresses {
-            let bound = runtime::bind(address).and_then(|socket| {
-                let address = socket.local_addr()?.as_socket().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
-                Ok((address, socket))
-            });
-            self.bound.push(
-                bound.map_err(|error| Error::new(format!("cannot listen on {address}")).because(error))?,
-            );
+    ///
+    /// # Errors
+    /// Those of [`bind`](Self::bind), and if it has the address already.
+    pub fn and_bind(mut self, address: impl ToListenAddrs) -> Result<Self> {
+        let before = self.endpoints.len();
+        for address in address.to_listen_addrs()? {
+            for endpoint in Endpoint::reserve(&address)? {
+                if self.endpoints.iter().any(|other| other.address == endpoint.address) {
+                    return Err(Error::new(format!("the address {} is bound twice", endpoint.address)));
+                }
+                self.endpoints.push(endpoint);
+            }
         }
-        if self.bound.len() == before {
-            return Err(Error::new("the name to listen on has no address"));
+        if self.endpoints.len() == before {
+            return Err(Error::new("there is no address to listen on"));
         }
         Ok(self)
     }
 
     /// The addresses it is bound to.
-    pub fn addrs(&self) -> Vec<SocketAddr> {
-        self.bound.iter().map(|(address, _)| *address).collect()
+    pub fn addrs(&self) -> Vec<Address> {
+        self.endpoints.iter().map(|endpoint| endpoint.address.clone()).collect()
+    }
+
+    /// The permissions of the files of its Unix sockets; `0o660` by default. Users that may write may connect.
+    pub fn unix_mode(mut self, mode: u32) -> Self {
+        self.permissions.mode = mode & 0o777;
+        self
+    }
+
+    /// The user and the group that the files of its Unix sockets belong to, as numbers; those of the process by
+    /// default. Another user takes a privilege, another group must be one of the process's own.
+    pub fn unix_owner(mut self, user: Option<u32>, group: Option<u32>) -> Self {
+        (self.permissions.user, self.permissions.group) = (user, group);
+        self
     }
 
     /// Which processors to run on; by default all, or as many as the CPU quota allows.
@@ -148,17 +181,39 @@ impl Server {
     }
 
     /// Whether a server of this user has this address, and [hands it over](Self::takeover).
-    pub fn can_take_over(address: SocketAddr) -> bool {
-        runtime::is_offered(address)
+    pub fn can_take_over(address: impl Into<Address>) -> bool {
+        runtime::is_offered(&address.into())
     }
 
     /// Whether signals are received; true by default.
     ///
     /// SIGTERM and SIGINT drain the server, and a second one ends the process at once with the exit code 128 + its
     /// number. SIGHUP and SIGUSR1 open the access log's file anew. SIGUSR2, SIGALRM, SIGIO, SIGPROF and SIGVTALRM are
-    /// ignored. When the server has ended, each of them has its default action.
+    /// ignored. When the server has ended, each of them has its default action, unless they are received
+    /// [until the process ends](Self::signals_until_exit).
     pub fn signals(mut self, signals: bool) -> Self {
         self.signals = signals;
+        self
+    }
+
+    /// Whether signals are received until the process ends, and not only until the server has ended; false by default.
+    ///
+    /// A program that ends with its server wants this: else a SIGTERM that arrives between the two ends would be the
+    /// end of the process, in place of the program's exit code. The first SIGTERM changes nothing then, and a second one
+    /// ends the process at once, as while the server drains. Without [`signals`](Self::signals) this has no effect.
+    pub fn signals_until_exit(mut self, until_exit: bool) -> Self {
+        self.signals_until_exit = until_exit;
+        self
+    }
+
+    /// Whether to tell the service manager what becomes of the server, if one listens (`NOTIFY_SOCKET`, `sd_notify(3)`);
+    /// false by default.
+    ///
+    /// `READY=1` when every core serves, with the process's number if it took over from another; `STOPPING=1` when it
+    /// drains, unless a successor serves in its place; and if a watchdog is set (`WATCHDOG_USEC`), `WATCHDOG=1` twice as
+    /// often as asked, as long as every core answers.
+    pub fn notify(mut self, notify: bool) -> Self {
+        self.notify = notify;
         self
     }
 
@@ -192,17 +247,22 @@ impl Server {
         let cpus = self.cores.cpus_to_run_on()?;
         let found = runtime::probe()
             .map_err(|error| Error::new("io_uring cannot be used here").because(error.to_string()))?;
+        let notifier = if self.notify { Notifier::of_environment() } else { None };
+        if let Some(notifier) = &notifier {
+            self.handle.tell(notifier.clone());
+        }
         let addrs = self.addrs();
         let access_log = self.access_log.map(AccessLog::open).transpose()?;
+        let Opened { each, shared, was_taken, balance } =
+            open(self.endpoints, cpus.len(), self.takeover, self.permissions)?;
         let setup = Setup {
             limits: self.limits,
             deadlines: self.deadlines,
             drain: self.drain,
-            loads: self.balance.then(|| Loads::new(cpus.len())),
+            loads: (self.balance || balance).then(|| Loads::new(cpus.len())),
             access_log: access_log.clone(),
         };
-        let (sockets, shared) = sockets_for_each(self.bound, cpus.len(), self.takeover)?;
-        let sockets = Mutex::new(sockets);
+        let sockets = Mutex::new(each);
         // First, so that a failure leaves nothing running.
         let listening = if self.signals {
             Some(
@@ -219,22 +279,29 @@ impl Server {
             };
             let service = Box::new(make(core.clone()));
             let listeners =
-                own.into_iter().map(|(socket, shared)| Listener::new(core, socket, shared)).collect();
+                own.into_iter().map(|(socket, common)| Listener::new(core, socket, common)).collect();
             serve(core, service, listeners, setup.clone());
             Ok(())
         })?;
         self.handle.attach(threads.mailboxes());
         let offers = offer(shared, &self.handle);
+        let serves = notify::every_core_answers(&threads.mailboxes());
+        let watchdog = notifier.filter(|_| serves && self.handle.is_untouched()).and_then(|notifier| {
+            notifier.ready(&addrs, was_taken);
+            Watchdog::of_environment(notifier, threads.mailboxes())
+        });
         if let Some(on_start) = self.on_start {
             let features = found.names;
             on_start(&Started { cores: cpus, addrs, kernel: found.kernel, features });
         }
         let ended = threads.join();
-        drop(offers);
+        drop((watchdog, offers));
         if let Some(access_log) = access_log {
             access_log.close();
         }
-        drop(listening);
+        if let Some(listening) = listening.filter(|_| self.signals_until_exit) {
+            listening.until_exit();
+        }
         ended
     }
 }
@@ -247,7 +314,7 @@ fn offer(shared: Vec<Arc<Shared>>, handle: &Handle) -> Vec<Offer> {
         let taken = move || {
             if left.fetch_sub(1, Ordering::Relaxed) == 1 {
                 log::info!("draining: a successor serves");
-                handle.shutdown();
+                handle.give_way();
             }
         };
         Offer::start(shared, taken)
@@ -257,40 +324,40 @@ fn offer(shared: Vec<Arc<Shared>>, handle: &Handle) -> Vec<Offer> {
     shared.into_iter().filter_map(offer).collect()
 }
 
-/// Listening sockets, each with those who may share it.
-type Shareables = Vec<(Socket, Option<Arc<Shared>>)>;
+/// Listening sockets, each with what it has in common with the others of its address.
+type Sockets = Vec<(Socket, Arc<Common>)>;
 
-/// For each core a listening socket of its own on every address. A core may get more of them from a predecessor that
-/// had more cores.
+/// All sockets of a server.
+struct Opened {
+    /// For each core.
+    each: Vec<Sockets>,
+    /// What may be handed to a successor.
+    shared: Vec<Arc<Shared>>,
+    /// Whether any was a predecessor's.
+    was_taken: bool,
+    /// Whether connections must be balanced, since the kernel does not deal them out.
+    balance: bool,
+}
+
+/// A listening socket on every address for each core. A core may get more of them from a predecessor that had more
+/// cores.
 ///
-/// All of them listen before the first connection can come, so that the kernel's choice among them is settled
-/// from the start.
-fn sockets_for_each(
-    bound: Vec<(SocketAddr, Socket)>,
-    cores: usize,
-    takeover: bool,
-) -> Result<(Vec<Shareables>, Vec<Arc<Shared>>)> {
-    let mut each: Vec<Shareables> = (0..cores).map(|_| Vec::new()).collect();
-    let mut all_shared = Vec::new();
-    for (address, first) in bound {
-        let cannot = |error| Error::new(format!("cannot listen on {address}")).because(error);
-        let mut taken = if takeover { runtime::take_over(address).map_err(cannot)? } else { None };
-        let mut sockets = taken.as_mut().map(|taken| std::mem::take(&mut taken.sockets)).unwrap_or_default();
-        let mut first = Some(first);
-        while sockets.len() < cores {
-            let socket = first.take().map_or_else(|| runtime::bind(address), Ok).map_err(cannot)?;
-            // Beside a predecessor's sockets only once the cores accept: from then on it gets its share.
-            if taken.is_none() {
-                runtime::listen(&socket).map_err(cannot)?;
-            }
-            sockets.push(socket);
+/// All of them listen before the first core accepts, so that the kernel's choice among them is settled from the start.
+fn open(endpoints: Vec<Endpoint>, cores: usize, takeover: bool, permissions: Permissions) -> Result<Opened> {
+    let mut all = Opened {
+        each: (0..cores).map(|_| Vec::new()).collect(),
+        shared: Vec::new(),
+        was_taken: false,
+        balance: false,
+    };
+    for endpoint in endpoints {
+        let opened = endpoint.open(cores, takeover, permissions)?;
+        all.balance |= opened.common.is_one_for_all() && cores > 1;
+        all.was_taken |= opened.was_taken;
+        for (number, socket) in opened.sockets.into_iter().enumerate() {
+            all.each[number % cores].push((socket, Arc::clone(&opened.common)));
         }
-        let shared = takeover.then(|| Shared::new(address, &sockets, taken.as_ref()));
-        let shared = shared.transpose().map_err(cannot)?;
-        for (number, socket) in sockets.into_iter().enumerate() {
-            each[number % cores].push((socket, shared.clone()));
-        }
-        all_shared.extend(shared);
+        all.shared.extend(opened.shared);
     }
-    Ok((each, all_shared))
+    Ok(all)
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::notify::Notifier;
 use crate::runtime::{Mailbox, Phase, tell_all};
 
 /// Ends a running server from any thread.
@@ -13,6 +14,8 @@ struct State {
     /// The cores, once they run.
     mailboxes: Option<Arc<[Arc<Mailbox>]>>,
     wanted: Phase,
+    /// Told when the server begins to end.
+    notifier: Option<Notifier>,
 }
 
 impl Handle {
@@ -20,12 +23,37 @@ impl Handle {
     /// connections are closed; then [`Server::run`](crate::Server::run) returns. A server that has not begun
     /// drains as soon as it does.
     pub fn shutdown(&self) {
+        self.tell_end();
         self.enter(Phase::Draining);
     }
 
     /// Stops at once, and cuts every connection.
     pub fn shutdown_now(&self) {
+        self.tell_end();
         self.enter(Phase::Stopped);
+    }
+
+    /// Drains because a successor serves: what the service manager knows as the service goes on.
+    pub(super) fn give_way(&self) {
+        self.state().notifier = None;
+        self.enter(Phase::Draining);
+    }
+
+    /// Sets the notifier that is told when the server begins to end.
+    pub(super) fn tell(&self, notifier: Notifier) {
+        self.state().notifier = Some(notifier);
+    }
+
+    /// Whether nobody has ended the server yet.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.state().wanted == Phase::Serving
+    }
+
+    fn tell_end(&self) {
+        let notifier = self.state().notifier.take();
+        if let Some(notifier) = notifier {
+            notifier.stopping();
+        }
     }
 
     /// Takes the cores that now run.

@@ -13,6 +13,7 @@ mod exchange;
 mod handle;
 mod input;
 mod linger;
+mod notify;
 mod patience;
 mod rate;
 mod record;

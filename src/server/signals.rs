@@ -18,7 +18,7 @@ const MEANT: [i32; 4] = [SIGTERM, SIGINT, SIGHUP, SIGUSR1];
 /// SIGQUIT keeps its default action, a core dump. Rust ignores SIGPIPE.
 const MEANINGLESS: [i32; 5] = [SIGUSR2, SIGALRM, SIGIO, SIGPROF, SIGVTALRM];
 
-/// Listens for signals on a thread of its own, until it is dropped.
+/// Listens for signals on a thread of its own, until it is dropped or [for good](Self::until_exit).
 pub(super) struct Listening {
     signals: SignalsHandle,
     thread: Option<JoinHandle<()>>,
@@ -51,6 +51,12 @@ impl Listening {
         })?;
         count(|listening| listening + 1);
         Ok(Self { signals: handle, thread: Some(thread) })
+    }
+
+    /// Listens as long as the process lives, though the server has ended.
+    pub(super) fn until_exit(self) {
+        // The thread goes on, and default actions do not come back.
+        std::mem::forget(self);
     }
 }
 

@@ -3,7 +3,7 @@
 use super::plan::{Ask, Ending, Expects, Plan, Reading};
 use super::reply::{Reader, Reply};
 use super::rules::{EARLY, LATE, Rules};
-use crate::runtime::{Found, Link, Net};
+use crate::runtime::{Heard, Link, Net};
 
 /// A peer, and what it has seen.
 #[expect(clippy::struct_excessive_bools, reason = "what it has seen, each independent of the others")]
@@ -184,13 +184,13 @@ impl Peer {
         while net.is_readable(link) {
             self.next_read = net.now + pause;
             match net.peer_reads(link, most) {
-                Found::Bytes(bytes) => {
+                Heard::Bytes(bytes) => {
                     self.reader.take(&bytes);
                     self.take_answers(net, rules)?;
                 }
-                Found::Nothing => break,
+                Heard::Nothing => break,
                 found => {
-                    self.reset = found != Found::End;
+                    self.reset = found != Heard::End;
                     // A reset says that what came before it is not the whole.
                     if !self.reset
                         && let Some(reply) = self.reader.at_end()

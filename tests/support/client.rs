@@ -3,6 +3,9 @@
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -88,6 +91,19 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self { stream, received: Vec::new(), patience: PATIENCE })
+    }
+
+    /// To a Unix socket. std's type of a TCP stream is but a descriptor that is read and written.
+    pub(crate) fn try_connect_unix(path: &Path) -> io::Result<Self> {
+        let stream = TcpStream::from(OwnedFd::from(UnixStream::connect(path)?));
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { stream, received: Vec::new(), patience: PATIENCE })
+    }
+
+    #[track_caller]
+    pub(crate) fn connect_unix(path: &Path) -> Self {
+        Self::try_connect_unix(path)
+            .unwrap_or_else(|error| panic!("cannot connect to {}: {error}", path.display()))
     }
 
     /// How long to wait for an answer, from the call that waits.

@@ -22,7 +22,8 @@ impl Embedded {
         make: impl Fn(Core) -> S + Send + Sync + 'static,
     ) -> Self {
         let server = configure(Server::bind("127.0.0.1:0").expect("a free port").signals(false));
-        let (addr, handle) = (server.addrs()[0], server.handle());
+        let addr = server.addrs()[0].tcp().expect("a port was bound");
+        let handle = server.handle();
         let thread = Some(thread::spawn(move || server.run(make)));
         until_listening(addr);
         Self { addr, handle, thread }

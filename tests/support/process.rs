@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -20,6 +21,8 @@ pub(crate) struct Launch {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     limits: Vec<String>,
+    /// Shell commands that put sockets where a service manager has them.
+    passed: String,
     user: Option<u32>,
     wrapper: Vec<String>,
 }
@@ -32,6 +35,7 @@ impl Launch {
             arguments: arguments.iter().map(ToString::to_string).collect(),
             environment: Vec::new(),
             limits: Vec::new(),
+            passed: String::new(),
             user: None,
             wrapper: Vec::new(),
         }
@@ -64,6 +68,18 @@ impl Launch {
         self
     }
 
+    /// The same with these sockets from descriptor 3 on, as a service manager passes them (`sd_listen_fds(3)`); the
+    /// numbers must be above 9, and inherited.
+    pub(crate) fn passing(mut self, sockets: &[RawFd], names: &str) -> Self {
+        let moved = sockets.iter().zip(3..).map(|(from, to)| format!("exec {to}<&{from} {from}<&- && "));
+        self.passed = format!(
+            "{}export LISTEN_PID=$$ LISTEN_FDS={} LISTEN_FDNAMES={names} && ",
+            moved.collect::<String>(),
+            sockets.len()
+        );
+        self
+    }
+
     /// Started by this program, with these words before the binary's path. It must end in an `exec`, so that the process
     /// id stays.
     pub(crate) fn wrapped_in(mut self, wrapper: &[String]) -> Self {
@@ -73,21 +89,25 @@ impl Launch {
 
     fn spawn(&self) -> (Child, Arc<Output>) {
         let mut command = Command::new(&self.binary);
-        if !self.limits.is_empty() {
+        if !self.limits.is_empty() || !self.passed.is_empty() {
             // The limits are set between fork and exec, which safe Rust cannot do; `exec` keeps the process id.
             let limits: Vec<_> = self.limits.iter().map(|limit| format!("ulimit {limit} && ")).collect();
-            let limits = limits.concat();
-            command = Command::new("/bin/sh");
-            command.arg("-c").arg(format!("{limits}exec \"$0\" \"$@\"")).arg(&self.binary);
+            let (limits, passed) = (limits.concat(), &self.passed);
+            // Only bash knows descriptors of two digits.
+            command = Command::new(if passed.is_empty() { "/bin/sh" } else { "/bin/bash" });
+            command.arg("-c").arg(format!("{limits}{passed}exec \"$0\" \"$@\"")).arg(&self.binary);
         }
         if let [program, words @ ..] = &self.wrapper[..] {
             command = Command::new(program);
             command.args(words).arg(&self.binary);
         }
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // What the developer's own shell says about kiang must not change what the tests see.
+        // What the developer's own shell says about kiang, or a service manager about the shell, must not change what
+        // the tests see.
         for (name, _) in std::env::vars_os() {
-            if name.as_encoded_bytes().starts_with(b"KIANG_") || name == "RUST_LOG" {
+            let of_a_manager =
+                ["NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS"].iter().any(|set| name == *set);
+            if name.as_encoded_bytes().starts_with(b"KIANG_") || name == "RUST_LOG" || of_a_manager {
                 command.env_remove(name);
             }
         }
@@ -110,10 +130,17 @@ impl Launch {
         let expected = self.arguments.iter().filter(|argument| *argument == "--bind").count().max(1);
         server.output.wait(PATIENCE, "the banner's last address", |said| {
             assert!(!said.ended(), "the server ended before it served:\n{}", said.transcript());
-            said.addresses().len() >= expected
+            said.listening().count() >= expected
         });
         server.addrs = server.output.with(Said::addresses);
         server
+    }
+
+    /// Starts it and waits for nothing.
+    #[track_caller]
+    pub(crate) fn begin(&self) -> Server {
+        let (child, output) = self.spawn();
+        Server { child, output, addrs: Vec::new() }
     }
 
     /// Runs a command that is expected to end by itself.
@@ -181,6 +208,14 @@ impl Server {
         self.output.wait(PATIENCE, words, |said| said.err.iter().any(|line| line.contains(words)));
     }
 
+    /// Waits until it serves, which is true, or has ended.
+    #[track_caller]
+    pub(crate) fn serves(&self) -> bool {
+        self.output
+            .wait(3 * PATIENCE, "a banner or an end", |said| said.ended() || said.listening().count() > 0);
+        self.output.with(|said| !said.ended())
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         // Already gone is no error here: the test that cares looks at the exit code.
@@ -236,6 +271,14 @@ impl Server {
     /// Open descriptors.
     pub(crate) fn descriptors(&self) -> usize {
         fs::read_dir(self.proc("fd")).expect("the process lives").count()
+    }
+
+    /// The names of its living threads.
+    pub(crate) fn threads(&self) -> Vec<String> {
+        let threads = fs::read_dir(self.proc("task")).expect("the process lives");
+        let names =
+            threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
+        names.map(|name| name.trim().to_owned()).collect()
     }
 
     /// CPU time of all its living threads, in nanoseconds' resolution.
@@ -319,8 +362,13 @@ impl Said {
         self.closed == 2
     }
 
+    /// The addresses of the banner, Unix sockets too.
+    fn listening(&self) -> impl Iterator<Item = &str> {
+        self.out.iter().filter_map(|line| line.strip_prefix("listening on "))
+    }
+
     fn addresses(&self) -> Vec<SocketAddr> {
-        let urls = self.out.iter().filter_map(|line| line.strip_prefix("listening on http://"));
+        let urls = self.listening().filter_map(|address| address.strip_prefix("http://"));
         urls.map(|url| {
             let addr = url.strip_suffix('/').expect("the banner's line ends with a slash");
             addr.parse().expect("the banner names a socket address")

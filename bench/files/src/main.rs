@@ -178,7 +178,7 @@ impl Files {
                     buffer.resize(length, 0);
                     file.read_exact_at(&mut buffer, offset).map(|()| buffer)
                 });
-                read.await.expect("the file is there")
+                read.await.expect("the pool has room").expect("the file is there")
             }
             (What::WriteAndSync, Way::Ring) => {
                 let page = Bytes::from_static(&PAGE);
@@ -191,7 +191,7 @@ impl Files {
                     file.write_all_at(&PAGE, offset)?;
                     file.sync_data()
                 });
-                write.await.expect("a disk with room");
+                write.await.expect("the pool has room").expect("a disk with room");
                 buffer
             }
         }

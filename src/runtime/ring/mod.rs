@@ -20,8 +20,10 @@ mod accept;
 mod acknowledged;
 mod buffers;
 mod files;
+mod inherited;
 mod kernel;
 mod parking;
+mod peer;
 mod socket;
 #[cfg(test)]
 mod stub;
@@ -43,11 +45,13 @@ use super::tasks::Tasks;
 
 pub(super) use self::accept::AcceptorId;
 pub(super) use self::files::{FileId, Finished, JobId, SyncKind, Work, Write};
+pub(super) use self::inherited::duplicate;
 pub(super) use self::parking::Parking;
+pub(super) use self::peer::peer;
 pub(crate) use self::socket::Payload;
 pub(super) use self::socket::SocketId;
 #[cfg(test)]
-pub(crate) use self::stub::{Faults, Found, Link, Machine, Net, Outside, Random, Stub, mix};
+pub(crate) use self::stub::{Faults, Heard, Link, Machine, Net, Outside, Random, Stub, mix};
 
 /// How often a core that [shares its thread](super::Beat) looks up from its sockets.
 static BEAT_EVERY: types::Timespec = types::Timespec::new().nsec(1_000_000);

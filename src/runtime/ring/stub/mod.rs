@@ -25,7 +25,7 @@ use self::operations::Operation;
 use self::provided::Provided;
 use super::super::clock;
 
-pub(crate) use self::net::{Found, Link, Net};
+pub(crate) use self::net::{Heard, Link, Net};
 pub(crate) use self::random::{Random, mix};
 
 /// What happens outside of the kernel and of the core: peers, and whoever ends the server.

@@ -53,7 +53,7 @@ pub(crate) struct Connection {
 
 /// What one end finds when it reads.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum Heard {
     Bytes(Vec<u8>),
     Nothing,
     End,
@@ -109,7 +109,7 @@ impl Net {
     }
 
     /// The peer reads at most so much.
-    pub(crate) fn peer_reads(&mut self, link: Link, most: usize) -> Found {
+    pub(crate) fn peer_reads(&mut self, link: Link, most: usize) -> Heard {
         let connection = &mut self.connections[link.0];
         let length = connection.to_peer.len().min(most);
         if length > 0 {
@@ -119,12 +119,12 @@ impl Net {
                 connection.blocked_since = Some(self.now);
             }
             self.note("peer reads", link.0 as u64, length as u64);
-            return Found::Bytes(bytes);
+            return Heard::Bytes(bytes);
         }
         match connection {
-            Connection { reset: true, .. } => Found::Error(libc::ECONNRESET),
-            Connection { ended: Some(_), .. } => Found::End,
-            _ => Found::Nothing,
+            Connection { reset: true, .. } => Heard::Error(libc::ECONNRESET),
+            Connection { ended: Some(_), .. } => Heard::End,
+            _ => Heard::Nothing,
         }
     }
 
@@ -179,19 +179,19 @@ impl Net {
     }
 
     /// What the server finds when it reads at most so much.
-    pub(super) fn server_reads(&mut self, link: Link, most: usize) -> Found {
+    pub(super) fn server_reads(&mut self, link: Link, most: usize) -> Heard {
         let connection = &mut self.connections[link.0];
         if !connection.to_server.is_empty() {
             let length = connection.to_server.len().min(most);
             let bytes = take(&mut connection.to_server, length);
             self.note("receive", link.0 as u64, length as u64);
-            return Found::Bytes(bytes);
+            return Heard::Bytes(bytes);
         }
         // A socket tells an error once.
         match connection.error.take() {
-            Some(error) => Found::Error(error),
-            None if connection.peer_finished => Found::End,
-            None => Found::Nothing,
+            Some(error) => Heard::Error(error),
+            None if connection.peer_finished => Heard::End,
+            None => Heard::Nothing,
         }
     }
 

@@ -9,7 +9,7 @@ use super::entry::{
     ACCEPT_MULTISHOT, BUFFER_SELECT, CANCEL_ANY, CANCEL_FD, Completion, RECEIVE_MULTISHOT, SKIP_SUCCESS,
     Submission, TIMEOUT_UPDATE, holds, read, timespec, write,
 };
-use super::net::{Found, Link};
+use super::net::{Heard, Link};
 
 /// An operation that the kernel holds.
 pub(super) struct Operation {
@@ -294,10 +294,10 @@ impl Machine {
         }
         let most = self.cut_short(arrived.min(room.unwrap_or(1)).max(1));
         match self.net.server_reads(link, most) {
-            Found::Nothing => Step::Waits,
-            Found::End => self.end(at, 0),
-            Found::Error(error) => self.end(at, -error),
-            Found::Bytes(bytes) => {
+            Heard::Nothing => Step::Waits,
+            Heard::End => self.end(at, 0),
+            Heard::Error(error) => self.end(at, -error),
+            Heard::Bytes(bytes) => {
                 let filled = match &mut self.provided {
                     Some(provided) => provided.fill(&bytes),
                     None => Err("there are no buffers".to_owned()),
