@@ -163,7 +163,7 @@ fn weather(random: &mut Random) -> Faults {
         0 => calm,
         1 => Faults { short: 2, ..calm },
         2 => Faults { late: 3, end: 10, ..calm },
-        3 => Faults { enter: 10, partial: 10, ..calm },
+        3 => Faults { enter: 4, partial: 4, ..calm },
         4 => Faults { no_buffers: 10, end: 5, short: 3, ..calm },
         _ => Faults {
             enter: 40,
