@@ -21,6 +21,8 @@ pub mod fuzzing;
 #[doc(hidden)]
 pub mod instructions;
 pub mod logging;
+#[cfg(test)]
+mod simulation;
 
 pub use self::address::{Address, ListenAddr, ToListenAddrs};
 pub use self::bytes::Bytes;

@@ -12,17 +12,26 @@ pub(crate) struct Clock {
     date_second: Cell<u64>,
     /// When `now` reaches this, the date may have changed.
     date_until: Cell<Instant>,
+    /// How much time the looks since the last refresh have taken.
+    #[cfg(test)]
+    looks: Cell<Duration>,
 }
+
+/// How long a look takes on a clock that is moved by hand.
+#[cfg(test)]
+const LOOK: Duration = Duration::from_micros(20);
 
 impl Clock {
     pub(crate) fn new() -> Self {
-        let now = Instant::now();
+        let now = read().0;
         let clock = Self {
             start: now,
             now: Cell::new(now),
             date: RefCell::new(Rc::from("")),
             date_second: Cell::new(u64::MAX),
             date_until: Cell::new(now),
+            #[cfg(test)]
+            looks: Cell::new(Duration::ZERO),
         };
         clock.refresh();
         clock
@@ -30,16 +39,30 @@ impl Clock {
 
     /// Reads the time.
     pub(crate) fn refresh(&self) {
-        let now = Instant::now();
+        let (now, wall) = read();
+        #[cfg(test)]
+        self.looks.set(Duration::ZERO);
         self.now.set(now);
         if now >= self.date_until.get() {
-            self.refresh_date(SystemTime::now());
+            self.refresh_date(wall());
         }
     }
 
     /// The time of the last refresh.
     pub(crate) fn now(&self) -> Instant {
         self.now.get()
+    }
+
+    /// The time at this moment.
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "a test moves the clock by hand"))]
+    pub(crate) fn precise_now(&self) -> Instant {
+        // Looks at a clock that is moved by hand take some time as well.
+        #[cfg(test)]
+        if BY_HAND.get().is_some() {
+            self.looks.set(self.looks.get() + LOOK);
+            return read().0 + self.looks.get();
+        }
+        read().0
     }
 
     /// The time of the last refresh, in whole milliseconds since this core began.
@@ -67,6 +90,38 @@ impl Clock {
             *self.date.borrow_mut() = httpdate::fmt_http_date(wall).into();
         }
     }
+}
+
+/// The time at this moment, where there is no core to ask.
+pub(super) fn moment() -> Instant {
+    read().0
+}
+
+/// The time, and how to ask for the time of day.
+#[cfg(not(test))]
+fn read() -> (Instant, impl FnOnce() -> SystemTime) {
+    (Instant::now(), SystemTime::now)
+}
+
+/// The same, where a test may have [set it by hand](by_hand).
+#[cfg(test)]
+fn read() -> (Instant, impl FnOnce() -> SystemTime) {
+    let by_hand = BY_HAND.get();
+    let now = by_hand.map_or_else(Instant::now, |(start, since)| start + since);
+    (now, move || by_hand.map_or_else(SystemTime::now, |(_, since)| SystemTime::UNIX_EPOCH + since))
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Any moment, and how long ago it is.
+    static BY_HAND: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
+}
+
+/// Sets the time of this thread's clocks, as the time since they were first set; or lets them go by themselves again.
+#[cfg(test)]
+pub(super) fn by_hand(since: Option<Duration>) {
+    let start = BY_HAND.get().map_or_else(Instant::now, |(start, _)| start);
+    BY_HAND.set(since.map(|since| (start, since)));
 }
 
 #[cfg(test)]

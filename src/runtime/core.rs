@@ -256,9 +256,8 @@ impl Core {
 
     /// The time at this moment, for what is measured within a turn: a call of the kernel's, where [`now`](Self::now) is
     /// a load.
-    #[expect(clippy::unused_self, reason = "whose clock it is, a test decides")]
     pub(crate) fn precise_now(&self) -> Instant {
-        Instant::now()
+        self.0.clock.precise_now()
     }
 
     /// How many tasks wait for their turn behind the one that runs.

@@ -33,7 +33,7 @@ pub(super) async fn drive(core: &Core) -> io::Result<()> {
 }
 
 /// One turn; waits if no task can go on.
-fn turn(core: &Core) -> io::Result<()> {
+pub(super) fn turn(core: &Core) -> io::Result<()> {
     let waits = !core.tasks().any_ready();
     if waits {
         core.set_alarm();

@@ -2,8 +2,7 @@
 //! `socket(7)`), and one for all cores where there can only be one.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::net::{Shutdown, SocketFlags, accept_with, shutdown};
+use rustix::net::{Shutdown, shutdown};
 use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 use std::future::poll_fn;
 use std::io;
@@ -254,10 +253,15 @@ impl Listener {
         }
         let mut retries = MOST_RETRIES;
         loop {
-            match accept_with(&listener, SocketFlags::CLOEXEC) {
+            let accepted = self.core.ring().accept_now(&listener);
+            match accepted {
                 Ok(fd) => each(Accepted::new(fd)),
-                // That of a Unix socket that was shut down.
-                Err(Errno::AGAIN | Errno::INVAL) => return,
+                // That of a Unix socket that was shut down is EINVAL.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::InvalidInput) =>
+                {
+                    return;
+                }
                 Err(_) if retries > 0 => {
                     retries -= 1;
                     self.core.sleep(RETRY).await;

@@ -23,6 +23,8 @@ mod passed;
 mod probe;
 mod resolve;
 mod ring;
+#[cfg(test)]
+mod simulated;
 mod socket_file;
 mod stream;
 mod takeover;
@@ -51,3 +53,8 @@ pub(crate) use self::stream::Stream;
 pub(crate) use self::takeover::{Offer, Shared, is_offered};
 pub(crate) use self::timer::Timer;
 pub(crate) use self::transport::Transport;
+
+#[cfg(test)]
+pub(crate) use self::ring::{Faults, Heard, Link, Machine, Net, Outside, Random, Stub, mix};
+#[cfg(test)]
+pub(crate) use self::simulated::Simulated;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::accepted::Accepted;
 use super::core::Core;
-use super::ring::{Payload, SocketId, acknowledged, unacknowledged};
+use super::ring::{Payload, SocketId};
 use crate::bytes::Bytes;
 
 /// A connected socket. Dropping it cancels what is under way and closes it.
@@ -39,21 +39,17 @@ impl Stream {
     /// Whether something has arrived that the ring has not delivered yet (`FIONREAD`; of the end of a stream this says
     /// nothing). Exact: what the kernel delivers, it delivers within a turn of the ring.
     pub(crate) fn has_unread(&self) -> bool {
-        let ring = self.core.ring();
-        ring.socket_fd(self.id).is_some_and(|fd| rustix::io::ioctl_fionread(fd).is_ok_and(|bytes| bytes > 0))
+        self.core.ring().unread(self.id) > 0
     }
 
     /// How much the peer has acknowledged so far: a number that changes when it takes something.
     pub(crate) fn acknowledged(&self) -> u64 {
-        let ring = self.core.ring();
-        let Some(fd) = ring.socket_fd(self.id) else { return 0 };
-        // A local socket does not count what its peer takes: there, what is left tells.
-        acknowledged(fd).unwrap_or_else(|| unacknowledged(fd) as u64)
+        self.core.ring().acknowledged(self.id)
     }
 
     /// How many bytes the kernel holds for the peer.
     pub(crate) fn unacknowledged(&self) -> usize {
-        self.core.ring().socket_fd(self.id).map_or(0, unacknowledged)
+        self.core.ring().unacknowledged(self.id)
     }
 
     /// Lets the connection end with a reset instead of a farewell, so that the peer cannot take what it got for the

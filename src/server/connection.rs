@@ -369,6 +369,9 @@ impl<T: Transport> Drop for Connection<T> {
     fn drop(&mut self) {
         self.end_leaving(&Outcome::Cut);
         self.end_entry(&Outcome::Cut);
+        if self.current.streams {
+            self.stream.reset_at_end();
+        }
         self.stream.put_buffer(std::mem::take(&mut self.out));
     }
 }

@@ -15,6 +15,9 @@ pub(super) struct Current {
     pub(super) body_rate: BodyRate,
     /// Its body will never be whole.
     pub(super) body_failed: bool,
+    /// Its answer is made as it goes, and may still be on its way: where the connection's end is the answer's (RFC 9112
+    /// section 6.3), an orderly end would make it look whole.
+    pub(super) streams: bool,
 }
 
 /// An answer of which the last piece is on its way, and its entry in the access log: until that piece has left, the

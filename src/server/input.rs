@@ -80,7 +80,11 @@ impl<T: Transport> Connection<T> {
 
     /// Sends what is left and says goodbye; if the peer may still be sending, listens for as long as it does.
     pub(super) async fn finish(&mut self) {
-        if self.taken().await.is_err() || !self.lingers {
+        if self.taken().await.is_err() {
+            return;
+        }
+        self.current.streams = false;
+        if !self.lingers {
             return;
         }
         let (terms, _farewell) = self.worker.farewells.enter(self.worker.deadlines.linger);

@@ -61,8 +61,17 @@ impl Drop for Farewell<'_> {
 /// A close with unread input resets the connection, and a reset destroys the answer on its way: the peer must read
 /// the answer before it learns that nobody reads what it sends (RFC 9112 section 9.6).
 pub(super) async fn linger(stream: &mut impl Transport, patience: &mut Patience, core: &Core, terms: Terms) {
-    stream.shut_down();
     patience.restart(Wait::Linger, core.now(), terms.time);
+    // The rest of a send that fell short must be taken first: in the kernel neither waits for the other.
+    let is_sent = poll_fn(|cx| match stream.poll_sent(cx) {
+        Poll::Ready(sent) => Poll::Ready(sent.is_ok()),
+        Poll::Pending if patience.poll_passed(Wait::Linger, core.now(), cx) => Poll::Ready(false),
+        Poll::Pending => Poll::Pending,
+    });
+    if !is_sent.await {
+        return;
+    }
+    stream.shut_down();
     patience.restart(Wait::Silence, core.now(), terms.silence);
     let mut heard = 0_usize;
     poll_fn(|cx| {

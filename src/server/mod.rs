@@ -24,6 +24,8 @@ mod service;
 mod share;
 mod shed;
 mod signals;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod taking;
 mod upgrade;
 mod waits;

@@ -33,7 +33,10 @@ impl<T: Transport> Connection<T> {
                 self.leaving = Some(Leaving(self.current.entry.take()));
             }
             Rest::Stream(body, encoder) => {
+                self.current.streams = true;
                 let sent = self.send_stream(body, encoder).await;
+                // An answer with another behind it has an end of its own.
+                self.current.streams = !self.http.keep_alive();
                 if sent.is_err() {
                     self.stream.reset_at_end();
                 }

@@ -25,7 +25,6 @@ pub(super) async fn shed(worker: Rc<Worker>, _place: Shedding, mut stream: impl 
         stream.put_buffer(out);
         return;
     }
-    // Into the empty buffer of a new socket; should that fail, so does the lingering.
     stream.start_send(Payload::Buffer(out));
     // Its place is wanted by the next one.
     let time = worker.deadlines.shed;

@@ -98,6 +98,11 @@ impl Ring {
         std::mem::take(&mut self.acceptor(id).accepted)
     }
 
+    /// The next connection in the queue of a listening socket that was given back, or EAGAIN.
+    pub(crate) fn accept_now(&self, listener: &OwnedFd) -> io::Result<OwnedFd> {
+        self.kernel.accept_now(listener)
+    }
+
     /// Gives the listening socket back. It must have stopped accepting.
     pub(crate) fn remove_acceptor(&mut self, id: AcceptorId) -> OwnedFd {
         let acceptor = self.acceptors.remove(id.0 as usize);

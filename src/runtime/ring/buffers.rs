@@ -131,6 +131,12 @@ impl Buffers {
         self.wanted = (self.wanted * 2).min(COUNT);
     }
 
+    /// How many are lent.
+    #[cfg(test)]
+    pub(super) fn lent(&self) -> usize {
+        self.shelf.lent.get()
+    }
+
     /// Keeps the memory for ever, because the kernel may still write to it.
     pub(super) fn leak(&mut self) {
         std::mem::forget(Rc::clone(&self.shelf));

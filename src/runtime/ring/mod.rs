@@ -25,6 +25,8 @@ mod kernel;
 mod parking;
 mod peer;
 mod socket;
+#[cfg(test)]
+mod stub;
 
 use io_uring::{cqueue, opcode, squeue, types};
 use slab::Slab;
@@ -38,17 +40,19 @@ use self::buffers::Buffers;
 use self::files::Files;
 use self::kernel::{Entered, Kernel};
 use self::socket::Socket;
+use super::clock;
 use super::tasks::Tasks;
 use crate::budget::Budget;
 
 pub(super) use self::accept::AcceptorId;
-pub(super) use self::acknowledged::{acknowledged, unacknowledged};
 pub(super) use self::files::{FileId, Finished, JobId, SyncKind, Work, Write};
 pub(super) use self::inherited::duplicate;
 pub(super) use self::parking::Parking;
 pub(super) use self::peer::peer;
 pub(crate) use self::socket::Payload;
 pub(super) use self::socket::SocketId;
+#[cfg(test)]
+pub(crate) use self::stub::{Faults, Heard, Link, Machine, Net, Outside, Random, Stub, mix};
 
 /// How often a core that [shares its thread](super::Beat) looks up from its sockets.
 static BEAT_EVERY: types::Timespec = types::Timespec::new().nsec(1_000_000);
@@ -280,6 +284,12 @@ impl Ring {
         }
     }
 
+    /// Sockets that are not closed, and buffers that are lent.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.sockets.len(), self.buffers.lent())
+    }
+
     fn listen_for_bell(&mut self) {
         let bytes = (&raw mut *self.bell_bytes).cast();
         self.push(opcode::Read::new(types::Fd(self.bell), bytes, 8).build(), Op::Bell, 0);
@@ -350,8 +360,8 @@ impl Ring {
     /// Cancels whatever is left and waits for it, for a bounded time. Whether nothing is left.
     fn quiesce(&mut self) -> bool {
         const PATIENCE: Duration = Duration::from_secs(1);
-        let deadline = std::time::Instant::now() + PATIENCE;
-        while self.operations > 0 && std::time::Instant::now() < deadline {
+        let deadline = clock::moment() + PATIENCE;
+        while self.operations > 0 && clock::moment() < deadline {
             if self.enter(false).is_err() {
                 return false;
             }

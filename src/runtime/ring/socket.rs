@@ -225,6 +225,23 @@ impl Ring {
         self.sockets[id.0 as usize].fd.as_ref().map(AsFd::as_fd)
     }
 
+    /// How many bytes have arrived that the ring has not delivered.
+    pub(crate) fn unread(&self, id: SocketId) -> u64 {
+        self.socket_fd(id).map_or(0, |fd| self.kernel.unread(fd))
+    }
+
+    /// How many bytes the kernel holds for the peer.
+    pub(crate) fn unacknowledged(&self, id: SocketId) -> usize {
+        self.socket_fd(id).map_or(0, |fd| self.kernel.unacknowledged(fd))
+    }
+
+    /// How much the peer has acknowledged so far: a number that changes when it takes something.
+    pub(crate) fn acknowledged(&self, id: SocketId) -> u64 {
+        let acknowledged = self.socket_fd(id).and_then(|fd| self.kernel.acknowledged(fd));
+        // A local socket does not count what its peer takes: there, what is left tells.
+        acknowledged.unwrap_or_else(|| self.unacknowledged(id) as u64)
+    }
+
     /// Gives the socket up: its operations are cancelled, and after the last completion it is closed.
     pub(crate) fn abandon(&mut self, id: SocketId, tasks: &Tasks) {
         let socket = self.socket(id);
