@@ -8,6 +8,8 @@ use std::fmt;
 use std::ops::{Bound, Deref, Range, RangeBounds};
 use std::rc::Rc;
 
+use crate::budget::{Budget, NoRoom, Share};
+
 /// Immutable bytes that stay on their core. Cloning and slicing never copy.
 ///
 /// ```
@@ -21,8 +23,14 @@ pub struct Bytes(Storage);
 #[derive(Clone)]
 enum Storage {
     Static(&'static [u8]),
-    Owned { memory: Rc<Vec<u8>>, start: usize, len: usize },
+    Owned { memory: Rc<Memory>, start: usize, len: usize },
     Lent { memory: Lease, start: u32, len: u32 },
+}
+
+/// Memory of its own, and its part of a budget, which goes back with the last view.
+struct Memory {
+    bytes: Vec<u8>,
+    share: Option<Share>,
 }
 
 impl Bytes {
@@ -106,6 +114,34 @@ impl Bytes {
         }
     }
 
+    /// Bytes that count for a budget for as long as there is a view of them.
+    pub(crate) fn counted(bytes: Vec<u8>, share: Share) -> Self {
+        let len = bytes.len();
+        let memory = Rc::new(Memory { bytes, share: Some(share) });
+        Self(Storage::Owned { memory, start: 0, len })
+    }
+
+    /// Counts the memory for a budget, if this is the only view of it, and it is not counted yet: what others hold too
+    /// does not end with this view.
+    pub(crate) fn try_count(&mut self, budget: &Budget) -> Result<(), NoRoom> {
+        if let Some(memory) = self.uncounted() {
+            memory.share = Some(budget.try_take(memory.bytes.capacity())?);
+        }
+        Ok(())
+    }
+
+    /// The same, room or not.
+    pub(crate) fn count(&mut self, budget: &Budget) {
+        if let Some(memory) = self.uncounted() {
+            memory.share = Some(budget.take(memory.bytes.capacity()));
+        }
+    }
+
+    fn uncounted(&mut self) -> Option<&mut Memory> {
+        let Storage::Owned { memory, .. } = &mut self.0 else { return None };
+        Rc::get_mut(memory).filter(|memory| memory.share.is_none())
+    }
+
     /// Bytes in a buffer that its lender wants back when the last view is gone.
     pub(crate) fn lent(memory: Lease, len: usize) -> Self {
         debug_assert!(len <= memory.0.memory().len());
@@ -149,7 +185,7 @@ impl Deref for Bytes {
     fn deref(&self) -> &[u8] {
         match &self.0 {
             Storage::Static(bytes) => bytes,
-            Storage::Owned { memory, start, len } => &memory[*start..*start + *len],
+            Storage::Owned { memory, start, len } => &memory.bytes[*start..*start + *len],
             Storage::Lent { memory, start, len } => {
                 &memory.0.memory()[*start as usize..*start as usize + *len as usize]
             }
@@ -206,7 +242,7 @@ impl AsRef<[u8]> for Bytes {
 impl From<Vec<u8>> for Bytes {
     fn from(bytes: Vec<u8>) -> Self {
         let len = bytes.len();
-        Self(Storage::Owned { memory: Rc::new(bytes), start: 0, len })
+        Self(Storage::Owned { memory: Rc::new(Memory { bytes, share: None }), start: 0, len })
     }
 }
 
@@ -297,6 +333,33 @@ mod tests {
                 assert_eq!(bytes.slice(at..), rest);
             }
         }
+    }
+
+    #[test]
+    fn memory_is_counted_until_its_last_view_has_gone() {
+        let budget = Budget::unlimited();
+        budget.limit_to(10, |_| ());
+        let whole = Bytes::counted(vec![0; 8], budget.try_take(8).expect("room"));
+        let view = whole.slice(4..);
+        drop(whole);
+        assert_eq!(budget.used(), 8);
+        assert!(Bytes::from(vec![0; 3]).try_count(&budget).is_err());
+        drop(view);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_others_hold_too_is_not_counted() {
+        let budget = Budget::unlimited();
+        let mut alone = Bytes::from(vec![0; 8]);
+        alone.count(&budget);
+        alone.count(&budget);
+        assert_eq!(budget.used(), 8, "once");
+        let mut shared = Bytes::from(vec![0; 8]);
+        let _other = shared.clone();
+        shared.count(&budget);
+        Bytes::from_static(b"for ever").count(&budget);
+        assert_eq!(budget.used(), 8);
     }
 
     #[test]

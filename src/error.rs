@@ -15,6 +15,8 @@ pub struct Error {
     status: StatusCode,
     message: Cow<'static, str>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// There was no room for the request: another try may find some. The server has said so already.
+    no_room: bool,
 }
 
 impl Error {
@@ -29,7 +31,18 @@ impl Error {
     /// An error that answers a request with this status. The client of a 4xx answer sees the message, the client of a
     /// 5xx answer only the status.
     pub fn with_status(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, message: message.into(), source: None }
+        Self { status, message: message.into(), source: None, no_room: false }
+    }
+
+    /// The memory that requests may take is used up: `503 Service Unavailable` with `Retry-After`.
+    pub(crate) fn no_room() -> Self {
+        let message = "the memory for requests is used up";
+        Self { no_room: true, ..Self::with_status(StatusCode::SERVICE_UNAVAILABLE, message) }
+    }
+
+    /// Whether the answer asks for another try, and the log has the reason already.
+    pub(crate) fn is_no_room(&self) -> bool {
+        self.no_room
     }
 
     /// Names the cause of this error.

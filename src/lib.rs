@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 
 mod address;
+mod budget;
 mod bytes;
 mod error;
 mod extract;
@@ -39,5 +40,5 @@ pub use self::http::upgrade::Upgraded;
 pub use self::router::{App, Handler};
 pub use self::runtime::files as fs;
 pub use self::runtime::{Beat, Core, Cores, Counts};
-pub use self::server::{AccessLog, Answer, Deadlines, Handle, Server, Service, Started};
+pub use self::server::{AccessLog, Answer, Deadlines, Handle, Memory, Server, Service, Started};
 pub use ::http::{Method, StatusCode, Version};

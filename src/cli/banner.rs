@@ -14,6 +14,10 @@ pub(crate) fn banner(app: AppName, bind: &[ListenAddr], started: &Started) -> St
         started.kernel,
         started.features.join(", ")
     );
+    let _ = match started.memory {
+        Some(bytes) => write!(text, "\nmemory for requests and unsent answers: {} KiB a core", bytes >> 10),
+        None => write!(text, "\nmemory for requests and unsent answers: unlimited"),
+    };
     // A socket that was passed may take both.
     let is_ours = bind.iter().any(|addr| addr.to_string().starts_with("[::]:"));
     for addr in &started.addrs {

@@ -31,6 +31,7 @@ pub(super) fn serve(config: &Config) -> Result<ExitCode, Failure> {
         .balance(config.balance)
         .limits(config.limits.clone())
         .deadlines(config.deadlines.clone())
+        .memory(config.memory)
         .on_start(move |started| {
             // The receiver lives as long as the process.
             let _ = banner.send(banner::banner(app, &asked, started));

@@ -3,8 +3,8 @@
 
 use super::apps::AppName;
 use super::log::{AccessLogTo, LogFormat};
-use super::units::{Bound, Count, Deadline, Mode, Owner, Rate, Size, Span};
-use kiang::{AccessLog, Cores, Deadlines, Limits, ListenAddr, Server};
+use super::units::{Bound, Count, Deadline, MemorySize, Mode, Owner, Rate, Size, Span};
+use kiang::{AccessLog, Cores, Deadlines, Limits, ListenAddr, Memory, Server};
 use serde::{Deserialize, Deserializer, de};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -129,6 +129,12 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "text")]
     max_connections_per_peer: Option<Count>,
 
+    /// Most memory of all requests and unsent answers together, an equal share for each core; beyond it 503. `auto` is
+    /// half of the control group's limit or of the machine's memory [default: auto]
+    #[arg(long, env = "KIANG_MAX_MEMORY", value_name = "SIZE", help_heading = LIMITS)]
+    #[serde(deserialize_with = "text")]
+    max_memory: Option<MemorySize>,
+
     /// Longest wait for a whole request head, from its first byte or the connection's start [default: 10s]
     #[arg(long, env = "KIANG_HEAD_TIMEOUT", value_name = "DURATION", help_heading = DEADLINES)]
     #[serde(deserialize_with = "text")]
@@ -194,6 +200,7 @@ pub(crate) struct Config {
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) log_format: LogFormat,
     pub(crate) limits: Limits,
+    pub(crate) memory: Memory,
     pub(crate) deadlines: Deadlines,
 }
 
@@ -228,7 +235,7 @@ impl Settings {
         each_or! {
             bind unix_mode unix_owner cores app dataset drain takeover balance access_log access_log_sample log_format
             max_head max_headers max_target max_body max_buffered_body max_chunk_extensions max_trailers max_requests
-            max_connections max_connections_per_peer
+            max_connections max_connections_per_peer max_memory
             head_timeout body_timeout min_body_rate idle_timeout handler_timeout write_timeout
             linger_timeout drain_idle_timeout shed_timeout
         }
@@ -270,6 +277,7 @@ impl Settings {
                     .max_connections_per_peer
                     .map_or(limits.connections_per_peer, |count| count.0),
             },
+            memory: self.max_memory.map_or(Memory::Derived, |size| size.0),
             deadlines: Deadlines {
                 head: self.head_timeout.map_or(deadlines.head, |deadline| deadline.0),
                 body: self.body_timeout.map_or(deadlines.body, |deadline| deadline.0),

@@ -6,7 +6,7 @@ use super::units::{Mode, Owner};
 use super::{Cli, Command, mistake, unknown_variables};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use kiang::{AccessLog, Deadlines, Limits, Server};
+use kiang::{AccessLog, Deadlines, Limits, Memory, Server};
 use std::ffi::OsString;
 use std::process;
 use std::time::Duration;
@@ -41,6 +41,7 @@ fn nothing_set_means_the_defaults() {
     assert_eq!(config.access_log, None);
     assert_eq!(config.log_format, LogFormat::Text);
     assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.memory, Memory::Derived);
     assert_eq!(config.deadlines, Deadlines::default());
 }
 
@@ -97,8 +98,9 @@ fn every_setting_reaches_its_place_by_flag_and_by_file() {
         --drain 1s --takeover=true --balance=true --access-log a.log --access-log-sample 12 --log-format json \
         --max-head 4B --max-headers 3 --max-target 2 --max-body 5kB --max-buffered-body 6 \
         --max-chunk-extensions 16 --max-trailers 17 --max-requests 12 --max-connections 7 \
-        --max-connections-per-peer 13 --head-timeout 8ms --body-timeout 9s --min-body-rate 14 --idle-timeout 10m \
-        --handler-timeout 15s --write-timeout 11h --linger-timeout 16s --drain-idle-timeout 17ms --shed-timeout 18ms";
+        --max-connections-per-peer 13 --max-memory 19MiB --head-timeout 8ms --body-timeout 9s --min-body-rate 14 \
+        --idle-timeout 10m --handler-timeout 15s --write-timeout 11h --linger-timeout 16s --drain-idle-timeout 17ms \
+        --shed-timeout 18ms";
     let pairs: Vec<_> = flags
         .trim_start_matches("--")
         .split(" --")
@@ -129,6 +131,7 @@ fn every_setting_reaches_its_place_by_flag_and_by_file() {
             access_log,
             log_format,
             limits,
+            memory,
             deadlines,
         } = config.expect("valid");
         assert_eq!(bind, ["127.0.0.1:1".parse().expect("valid")]);
@@ -141,6 +144,7 @@ fn every_setting_reaches_its_place_by_flag_and_by_file() {
         assert_eq!((takeover, balance), (true, true));
         assert_eq!(access_log, Some(AccessLog::file("a.log").sample(12)));
         assert_eq!(log_format, LogFormat::Json);
+        assert_eq!(memory, Memory::AtMost(19 << 20));
         let expected = Limits {
             head_bytes: 4,
             headers: 3,

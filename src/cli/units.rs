@@ -1,5 +1,6 @@
 //! Values as a person writes them: durations, sizes, counts, permissions, owners of files.
 
+use kiang::Memory;
 use std::fs;
 use std::str::FromStr;
 use std::time::Duration;
@@ -23,6 +24,10 @@ pub(crate) struct Count(pub(crate) usize);
 /// A number of things, above zero, or `unlimited`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bound(pub(crate) Option<u64>);
+
+/// A number of bytes, `auto`, or `unlimited`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MemorySize(pub(crate) Memory);
 
 /// A number of bytes per second as `240` or `1KiB`; 0 stands for no bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +110,21 @@ impl FromStr for Bound {
                 Ok(0) => Err("a count must be above zero".into()),
                 Ok(count) => Ok(Self(Some(count))),
                 Err(_) => Err("expected a whole number such as `100`, or `unlimited`".into()),
+            },
+        }
+    }
+}
+
+impl FromStr for MemorySize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self(Memory::Derived)),
+            "unlimited" => Ok(Self(Memory::Unlimited)),
+            _ => match text.parse() {
+                Ok(Size(bytes)) => Ok(Self(Memory::AtMost(bytes))),
+                Err(error) => Err(format!("{error}; or `auto`, or `unlimited`")),
             },
         }
     }
@@ -253,6 +273,12 @@ mod tests {
         }
         assert!(error::<Bound>("0").contains("above zero"));
         assert!(error::<Bound>("any").contains("or `unlimited`"));
+        for (text, memory) in
+            [("64MiB", Memory::AtMost(64 << 20)), ("auto", Memory::Derived), ("unlimited", Memory::Unlimited)]
+        {
+            assert_eq!(text.parse(), Ok(MemorySize(memory)));
+        }
+        assert!(error::<MemorySize>("much").contains("; or `auto`, or `unlimited`"));
         assert_eq!(
             ("240".parse(), "0".parse(), "1KiB".parse()),
             (Ok(Rate(240)), Ok(Rate(0)), Ok(Rate(1024)))

@@ -149,12 +149,13 @@ pub(super) fn cpu_quota(quota: Option<&CpuQuota>, cpus: usize) -> Finding {
     }
 }
 
-pub(super) fn memory_limit(limit: Option<&MemoryLimit>) -> Finding {
+pub(super) fn memory_limit(limit: Option<&MemoryLimit>, for_requests: u64) -> Finding {
     let found = match limit {
         Some(MemoryLimit { bytes, file }) => format!("{} MiB ({})", bytes >> 20, file.display()),
         None => "none".into(),
     };
-    fine("memory limit", found)
+    let for_requests = for_requests >> 20;
+    fine("memory limit", format!("{found}, so {for_requests} MiB for requests by default (`max-memory`)"))
 }
 
 /// `addr` is an address and a port, or a Unix socket.
@@ -338,8 +339,9 @@ mod tests {
     #[test]
     fn a_limit_of_memory_is_shown() {
         let limit = MemoryLimit { bytes: 64 << 20, file: "/sys/fs/cgroup/memory.max".into() };
-        assert_finding(&memory_limit(Some(&limit)), Fine, "64 MiB (/sys/fs/cgroup/memory.max)");
-        assert_finding(&memory_limit(None), Fine, "none");
+        let words = "64 MiB (/sys/fs/cgroup/memory.max), so 32 MiB for requests by default (`max-memory`)";
+        assert_finding(&memory_limit(Some(&limit), 32 << 20), Fine, words);
+        assert_finding(&memory_limit(None, 4 << 30), Fine, "none, so 4096 MiB for requests");
     }
 
     #[test]

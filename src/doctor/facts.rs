@@ -2,6 +2,7 @@
 
 use super::port::{self, Port};
 use super::{Finding, checks};
+use crate::Memory;
 use crate::address::ListenAddr;
 use crate::runtime::{Cgroups, CpuQuota, MemoryLimit, probe};
 use rustix::process::{Resource, Rlimit, getrlimit};
@@ -26,6 +27,8 @@ pub(super) struct Facts {
     pub(super) cpus: usize,
     pub(super) quota: Option<CpuQuota>,
     pub(super) memory: Option<MemoryLimit>,
+    /// The memory of all requests together by default, in bytes.
+    pub(super) for_requests: u64,
     pub(super) ports: Vec<(String, Port)>,
 }
 
@@ -43,6 +46,7 @@ impl Facts {
             cpus: sched_getaffinity(None).map_or(1, |set| set.count() as usize),
             quota: cgroups.cpu_quota(),
             memory: cgroups.memory_limit(),
+            for_requests: Memory::derived(),
             ports: addrs.iter().flat_map(port::look).collect(),
         }
     }
@@ -57,7 +61,7 @@ impl Facts {
             checks::migrate_req(self.migrate_req),
             checks::governor(&self.governors),
             checks::cpu_quota(self.quota.as_ref(), self.cpus),
-            checks::memory_limit(self.memory.as_ref()),
+            checks::memory_limit(self.memory.as_ref(), self.for_requests),
         ];
         findings.extend(self.ports.iter().map(|(addr, port)| checks::port(addr, port)));
         findings

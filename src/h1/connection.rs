@@ -13,7 +13,7 @@ use crate::http::body::Body;
 use crate::http::headers::{Headers, Known, ResponseHeaders, list_members};
 use crate::http::limits::Limits;
 use crate::http::request::Head;
-use crate::http::respond::plain_status;
+use crate::http::respond::{RETRY_AFTER, plain_status};
 use crate::http::response::{ContentType, Response};
 use crate::http::upgrade::Upgrade;
 use http::StatusCode;
@@ -299,7 +299,10 @@ impl Connection {
         };
         // As a handler's error is written: a client need not know which of the two answers.
         let text = format!("{}\n", refusal.reason);
-        let response = Response::of_type(ContentType::Text, Body::empty()).with_status(refusal.status);
+        let mut response = Response::of_type(ContentType::Text, Body::empty()).with_status(refusal.status);
+        if refusal.status == StatusCode::SERVICE_UNAVAILABLE {
+            response = response.header(RETRY_AFTER.0, RETRY_AFTER.1);
+        }
         let framing = ResponseFraming::Length(text.len() as u64);
         encode::head(preamble, &response, framing, Persistence::Close, out);
         self.written = (refusal.status, 0);
@@ -307,6 +310,8 @@ impl Connection {
             out.extend_from_slice(text.as_bytes());
             self.written.1 = text.len();
         }
+        // Nothing of it is read any more, while the client may be listened to for long.
+        (self.input, self.unfinished) = (Bytes::new(), Vec::new());
     }
 
     /// The status of the answer that was begun last, and how many bytes of its body were written behind its head.
@@ -328,6 +333,11 @@ impl Connection {
     /// Whether the body of the current request has been read to its end.
     pub(crate) fn body_is_read(&self) -> bool {
         self.current.body.as_ref().is_none_or(Decoder::is_done)
+    }
+
+    /// How many bytes of memory the first part of an unfinished head takes.
+    pub(crate) fn gathered(&self) -> usize {
+        self.unfinished.capacity()
     }
 
     /// Whether part of a head has arrived and the rest has not.

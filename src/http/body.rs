@@ -1,5 +1,6 @@
 //! A body: none, whole, arriving, or made as it goes.
 
+use crate::budget::{Budget, Share};
 use crate::bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::http::headers::{Headers, ResponseHeaders, checked_field, may_be_trailer};
@@ -101,7 +102,12 @@ impl Body {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// All of it, in memory; 413 if there are more than `limit` bytes.
+    /// All of it, in memory.
+    ///
+    /// # Errors
+    /// 413 if there are more than `limit` bytes; 503 if the body of a request finds no room in the memory that
+    /// requests may take together ([`Server::memory`](crate::Server::memory)). Room for a body of a known length is
+    /// taken at once, so that a body that was begun finds room to its end.
     pub async fn bytes(mut self, limit: usize) -> Result<Bytes> {
         let too_long = || Error::with_status(StatusCode::PAYLOAD_TOO_LARGE, BODY_TOO_LONG);
         if let Some(whole) = self.take_whole() {
@@ -110,15 +116,24 @@ impl Body {
         if self.length().is_some_and(|length| length > limit as u64) {
             return Err(too_long());
         }
-        let mut all = Vec::new();
+        let share = match &self.0 {
+            Content::Arriving(channel) => Some(channel.budget.share()),
+            _ => None,
+        };
+        let mut all = Collected { bytes: Vec::new(), share };
+        // At most `limit`, which is a `usize`.
+        all.grow_to(self.length().unwrap_or(0) as usize)?;
         while let Some(piece) = self.next().await {
             let piece = piece?;
-            if piece.len() > limit - all.len() {
+            if piece.len() > limit - all.bytes.len() {
                 return Err(too_long());
             }
-            all.extend_from_slice(&piece);
+            all.push(&piece, limit)?;
         }
-        Ok(all.into())
+        Ok(match all.share {
+            Some(share) => Bytes::counted(all.bytes, share),
+            None => all.bytes.into(),
+        })
     }
 
     /// How many bytes are still to be read, if that is known.
@@ -164,8 +179,10 @@ impl Body {
     }
 
     /// A body that arrives through the returned sender; `length` if the head announced it.
-    pub(crate) fn arriving(length: Option<u64>) -> (Sender, Self) {
+    /// Collected, it counts for this budget.
+    pub(crate) fn arriving(length: Option<u64>, budget: &Budget) -> (Sender, Self) {
         let channel = Rc::new(Channel {
+            budget: budget.clone(),
             left: Cell::new(length),
             pieces: RefCell::default(),
             end: RefCell::default(),
@@ -175,6 +192,35 @@ impl Body {
             wanted: Cell::new(false),
         });
         (Sender(Rc::clone(&channel)), Self(Content::Arriving(channel)))
+    }
+}
+
+/// A body that is being collected, and its part of the budget if a request brought it.
+struct Collected {
+    bytes: Vec<u8>,
+    share: Option<Share>,
+}
+
+impl Collected {
+    /// Makes room for so many bytes in all.
+    fn grow_to(&mut self, capacity: usize) -> Result<()> {
+        if let Some(share) = &mut self.share {
+            share.try_grow_to(capacity).map_err(|_| Error::no_room())?;
+        }
+        let more = capacity.saturating_sub(self.bytes.len());
+        // The system may have less than the budget allows.
+        self.bytes.try_reserve_exact(more).map_err(|_| Error::no_room())
+    }
+
+    /// Adds a piece. Where no length was announced, the room doubles, up to the limit.
+    fn push(&mut self, piece: &[u8], limit: usize) -> Result<()> {
+        let needed = self.bytes.len() + piece.len();
+        if needed > self.bytes.capacity() {
+            let doubled = self.bytes.capacity().saturating_mul(2).min(limit);
+            self.grow_to(needed.max(doubled))?;
+        }
+        self.bytes.extend_from_slice(piece);
+        Ok(())
     }
 }
 
@@ -233,6 +279,8 @@ impl fmt::Debug for Body {
 struct Channel {
     /// The bytes still to be read, if the head told how many there are.
     left: Cell<Option<u64>>,
+    /// What the body counts for where it is collected.
+    budget: Budget,
     pieces: RefCell<VecDeque<Bytes>>,
     end: RefCell<Option<Result<()>>>,
     reader: RefCell<Option<Waker>>,
@@ -326,15 +374,46 @@ impl Drop for Sender {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::pin::pin;
     use std::task::Waker;
+
+    /// The last one first.
+    struct Pieces(Vec<Bytes>);
+
+    impl Stream for Pieces {
+        type Item = Result<Bytes>;
+
+        fn poll_next(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+            Poll::Ready(self.0.pop().map(Ok))
+        }
+    }
 
     fn poll(body: &mut Body) -> Poll<Option<Result<Bytes>>> {
         body.poll_next(&mut Context::from_waker(Waker::noop()))
     }
 
     #[test]
+    fn a_collected_body_counts_if_a_request_brought_it() {
+        let budget = Budget::unlimited();
+        let collect = |body: Body| match pin!(body.bytes(10)).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(bytes) => bytes.expect("short enough"),
+            Poll::Pending => panic!("it is there"),
+        };
+        let (sender, body) = Body::arriving(Some(3), &budget);
+        sender.send(Bytes::from("abc"));
+        sender.end(Ok(()));
+        let arrived = collect(body);
+        assert_eq!((&arrived[..], budget.used()), (&b"abc"[..], 3));
+        drop(arrived);
+        let mut made = collect(Body::stream(Pieces(vec![Bytes::from("de"), Bytes::from("abc")])));
+        assert_eq!((&made[..], budget.used()), (&b"abcde"[..], 0));
+        made.count(&budget);
+        assert!(budget.used() >= 5, "it is an answer's to count");
+    }
+
+    #[test]
     fn an_arriving_body_is_wanted_only_while_somebody_waits() {
-        let (sender, mut body) = Body::arriving(None);
+        let (sender, mut body) = Body::arriving(None, &Budget::unlimited());
         let wanted = || sender.poll_wanted(&Context::from_waker(Waker::noop())).is_ready();
         assert!(!wanted());
         assert!(poll(&mut body).is_pending());
@@ -348,7 +427,7 @@ mod tests {
 
     #[test]
     fn a_body_whose_connection_ends_is_an_error_and_then_over() {
-        let (sender, mut body) = Body::arriving(Some(10));
+        let (sender, mut body) = Body::arriving(Some(10), &Budget::unlimited());
         sender.send(Bytes::from("abc"));
         drop(sender);
         assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(_)))));

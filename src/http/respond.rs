@@ -87,6 +87,9 @@ impl IntoResponse for Error {
     /// The error's status; the message is sent for a 4xx, and goes to the log for a 5xx.
     fn into_response(self) -> Response {
         let status = self.status();
+        if self.is_no_room() {
+            return plain_status(status).header(RETRY_AFTER.0, RETRY_AFTER.1);
+        }
         if status.is_server_error() {
             log::error!("a handler failed: {self}");
             return plain_status(status);
@@ -94,6 +97,9 @@ impl IntoResponse for Error {
         format!("{}\n", self.message()).into_response().with_status(status)
     }
 }
+
+/// How long a client should wait where there was no room, in seconds (RFC 9110 section 10.2.3).
+pub(crate) const RETRY_AFTER: (&str, &str) = ("Retry-After", "1");
 
 /// A status with its name as text, for people who see it in a terminal.
 pub(crate) fn plain_status(status: StatusCode) -> Response {

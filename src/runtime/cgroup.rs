@@ -47,7 +47,6 @@ pub(crate) struct MemoryLimit {
 }
 
 /// The tightest limit of memory of this process's control groups, in bytes.
-#[expect(dead_code, reason = "a budget for the memory of requests will be derived from it")]
 pub(crate) fn memory_limit() -> Option<u64> {
     Cgroups::of_this_process().memory_limit().map(|limit| limit.bytes)
 }

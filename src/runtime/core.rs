@@ -19,6 +19,7 @@ use super::ring::Ring;
 use super::tasks::{Remote, Tasks, WakeUp};
 use super::timer::Timer;
 use super::wheel::{NEVER, Wheel};
+use crate::budget::Budget;
 use crate::error::Result;
 
 /// The core that code runs on: what it can do there without leaving it, and how it asks the others.
@@ -42,6 +43,7 @@ struct Inner {
     beats: Cell<usize>,
     pool: Arc<Pool>,
     counts: Cell<Counts>,
+    budget: Budget,
     /// What serves a connection that another core has accepted.
     adopter: RefCell<Option<Adopter>>,
 }
@@ -98,6 +100,11 @@ pub struct Counts {
     pub taken_over: u64,
     /// Requests received since the start.
     pub requests: u64,
+    /// Bytes that requests and unsent answers take now, as far as they are counted
+    /// ([`Server::memory`](crate::Server::memory)).
+    pub memory: u64,
+    /// Requests refused since the start, and answers not sent, because there was no room in that memory.
+    pub refused_for_memory: u64,
 }
 
 /// How long [`Core::ask_all`] waits for a core.
@@ -166,7 +173,8 @@ impl Core {
 
     /// What this core has done.
     pub fn counts(&self) -> Counts {
-        self.0.counts.get()
+        let budget = &self.0.budget;
+        Counts { memory: budget.used() as u64, refused_for_memory: budget.refused(), ..self.0.counts.get() }
     }
 
     /// Asks every core the same question, this one included, and gathers the answers in the order of the cores.
@@ -214,6 +222,7 @@ impl Core {
         mailboxes: Arc<[Arc<Mailbox>]>,
         pool: Arc<Pool>,
     ) -> Self {
+        let budget = ring.budget().clone();
         Self(Rc::new(Inner {
             id,
             cpu,
@@ -227,8 +236,14 @@ impl Core {
             beats: Cell::new(0),
             pool,
             counts: Cell::default(),
+            budget,
             adopter: RefCell::default(),
         }))
+    }
+
+    /// What counts the memory of this core's requests.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.0.budget
     }
 
     pub(crate) fn clock(&self) -> &Clock {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::access_log::AccessLog;
 use super::deadlines::Deadlines;
 use super::handle::Handle;
+use super::memory::Memory;
 use super::notify::{self, Notifier, Watchdog};
 use super::serve::{Setup, serve};
 use super::service::Service;
@@ -36,6 +37,7 @@ pub struct Server {
     cores: Cores,
     limits: Limits,
     deadlines: Deadlines,
+    memory: Memory,
     drain: Duration,
     balance: bool,
     takeover: bool,
@@ -57,6 +59,8 @@ pub struct Started {
     pub cores: Vec<usize>,
     /// The addresses it listens on.
     pub addrs: Vec<Address>,
+    /// The memory that the requests of each core may take together, in bytes; `None` for any amount.
+    pub memory: Option<u64>,
     /// The kernel's release.
     pub kernel: String,
     /// The features of io_uring that it found.
@@ -88,6 +92,7 @@ impl Server {
             cores: Cores::all(),
             limits: Limits::default(),
             deadlines: Deadlines::default(),
+            memory: Memory::default(),
             drain: Self::DEFAULT_DRAIN,
             balance: false,
             takeover: false,
@@ -154,6 +159,12 @@ impl Server {
     /// How long a peer may take.
     pub fn deadlines(mut self, deadlines: Deadlines) -> Self {
         self.deadlines = deadlines;
+        self
+    }
+
+    /// How much memory requests and unsent answers may take together; by default derived from what this process may have.
+    pub fn memory(mut self, memory: Memory) -> Self {
+        self.memory = memory;
         self
     }
 
@@ -245,6 +256,13 @@ impl Server {
         self.limits.check()?;
         self.deadlines.check()?;
         let cpus = self.cores.cpus_to_run_on()?;
+        let memory = self.memory.of_each(cpus.len())?;
+        if let Some(bytes) = memory.filter(|bytes| *bytes < self.limits.buffered_body_bytes) {
+            log::warn!(
+                "each core has {bytes} bytes for requests (`max-memory`), so no body of {} can be collected (`max-buffered-body`)",
+                self.limits.buffered_body_bytes
+            );
+        }
         let found = runtime::probe()
             .map_err(|error| Error::new("io_uring cannot be used here").because(error.to_string()))?;
         let notifier = if self.notify { Notifier::of_environment() } else { None };
@@ -258,6 +276,7 @@ impl Server {
         let setup = Setup {
             limits: self.limits,
             deadlines: self.deadlines,
+            memory,
             drain: self.drain,
             loads: (self.balance || balance).then(|| Loads::new(cpus.len())),
             access_log: access_log.clone(),
@@ -292,7 +311,8 @@ impl Server {
         });
         if let Some(on_start) = self.on_start {
             let features = found.names;
-            on_start(&Started { cores: cpus, addrs, kernel: found.kernel, features });
+            let memory = memory.map(|bytes| bytes as u64);
+            on_start(&Started { cores: cpus, addrs, memory, kernel: found.kernel, features });
         }
         let ended = threads.join();
         drop((watchdog, offers));

@@ -16,12 +16,14 @@ use std::time::Instant;
 use super::access_log::Outcome;
 use super::admission::Admission;
 use super::current::{Current, Leaving};
+use super::memory::NO_ROOM_FOR_HEAD;
 use super::patience::Patience;
 use super::service::{Answer, Answering};
 use super::share::Share;
 use super::taking::Taking;
 use super::waits::Wait;
 use super::worker::Worker;
+use crate::budget::Share as Held;
 use crate::h1::connection::{Connection as Http, Incoming, Rest, ServerSide, unsendable};
 use crate::h1::refusal::Refusal;
 use crate::http::body::{Body, Sender};
@@ -45,6 +47,8 @@ pub(super) struct Connection<T: Transport> {
     pub(super) http: Http,
     /// Answers that were written and not sent.
     pub(super) out: Vec<u8>,
+    /// What counts of the head that is gathered, or of answers that cannot be sent yet.
+    pub(super) held: Held,
     pub(super) patience: Patience,
     pub(super) share: Share,
     pub(super) taking: Taking,
@@ -83,6 +87,8 @@ pub(super) enum Input {
     Arrived,
     Ended,
     TooLate,
+    /// There is no memory for what has arrived.
+    NoRoom,
 }
 
 impl<T: Transport> Connection<T> {
@@ -101,6 +107,7 @@ impl<T: Transport> Connection<T> {
             stream,
             http: Http::new(),
             out: Vec::new(),
+            held: worker.core.budget().share(),
             patience,
             share: Share::default(),
             taking: Taking::default(),
@@ -132,10 +139,16 @@ impl<T: Transport> Connection<T> {
                 Next::Input => {
                     self.flush().await?;
                     match self.input().await? {
+                        // Where memory is short, nothing is answered before the answer before has been taken.
+                        Input::Arrived if self.worker.core.budget().is_short() => self.sent().await?,
                         Input::Arrived => {}
                         Input::Ended => return Ok(None),
                         Input::TooLate => {
                             self.refuse_late();
+                            return Ok(None);
+                        }
+                        Input::NoRoom => {
+                            self.refuse(NO_ROOM_FOR_HEAD, None);
                             return Ok(None);
                         }
                     }
@@ -228,7 +241,7 @@ impl<T: Transport> Connection<T> {
                 Incoming::Nothing => (None, None),
                 Incoming::Whole(bytes) => (Some(Body::from(bytes)), None),
                 Incoming::Arriving(length) => {
-                    let (sender, body) = Body::arriving(length);
+                    let (sender, body) = Body::arriving(length, worker.core.budget());
                     (Some(body), Some(sender))
                 }
             };
@@ -277,7 +290,8 @@ impl<T: Transport> Connection<T> {
         self.take_buffer();
         let client_goes_on = self.http.keep_alive();
         let server = ServerSide { keep_alive, reads_on };
-        let rest = match self.http.respond(response, server, &preamble, &mut self.out) {
+        let before = self.out.len();
+        let mut rest = match self.http.respond(response, server, &preamble, &mut self.out) {
             Ok(rest) => rest,
             Err(error) => {
                 log::error!("request {}: its response cannot be sent: {error}", id());
@@ -287,6 +301,11 @@ impl<T: Transport> Connection<T> {
                     .unwrap_or(Rest::Nothing)
             }
         };
+        self.count_rest(&mut rest, before, |connection, refusal| {
+            let Self { http, out, .. } = connection;
+            // As plain as the one above.
+            let _ = http.respond(refusal, server, &preamble, out);
+        });
         self.log_answer(&rest);
         self.lingers |= client_goes_on && !self.http.keep_alive() || !self.http.body_is_read();
         rest
@@ -331,7 +350,7 @@ impl<T: Transport> Connection<T> {
             Poll::Pending
         })
         .await;
-        self.share.renew(core.waiting());
+        self.share.renew(self.waiting());
     }
 
     /// The time of this turn.

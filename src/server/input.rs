@@ -15,12 +15,16 @@ impl<T: Transport> Connection<T> {
     /// Waits for more to arrive.
     pub(super) async fn input(&mut self) -> Result<Input, Cut> {
         let is_mid_head = self.http.is_mid_head();
+        if is_mid_head && self.hold_gathered().is_err() {
+            return Ok(Input::NoRoom);
+        }
         let wait = self.begin_input(is_mid_head);
         poll_fn(|cx| {
             match self.stream.poll_receive(cx) {
                 Poll::Ready(Ok(bytes)) if bytes.is_empty() => return Poll::Ready(Ok(Input::Ended)),
                 Poll::Ready(Ok(bytes)) => {
-                    self.share.renew(self.worker.core.waiting());
+                    self.hold_nothing();
+                    self.share.renew(self.waiting());
                     self.http.receive(bytes);
                     return Poll::Ready(Ok(Input::Arrived));
                 }

@@ -54,6 +54,8 @@ impl<T: Transport> Connection<T> {
             self.log_sent(bytes.len());
             return Ok(());
         }
+        // A piece of a stream is made already, and a whole body is counted.
+        bytes.count(self.worker.core.budget());
         self.flush().await?;
         while !bytes.is_empty() {
             self.sent().await?;
@@ -137,10 +139,14 @@ impl<T: Transport> Connection<T> {
         }
         match self.poll_sent(cx) {
             Poll::Ready(Ok(())) => {
+                self.hold_nothing();
                 self.stream.start_send(Payload::Buffer(std::mem::take(&mut self.out)));
                 Poll::Ready(Ok(()))
             }
-            waits_or_failed => waits_or_failed,
+            waits_or_failed => {
+                self.hold_out();
+                waits_or_failed
+            }
         }
     }
 

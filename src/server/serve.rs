@@ -12,6 +12,7 @@ use super::accept::{accept_until_drain, adopt};
 use super::access_log::{CoreLog, OpenLog};
 use super::admission::Places;
 use super::deadlines::Deadlines;
+use super::memory;
 use super::service::Service;
 use super::worker::Worker;
 use crate::http::limits::Limits;
@@ -22,6 +23,8 @@ use crate::runtime::{Core, Listener, Loads, Phase, Timer};
 pub(super) struct Setup {
     pub(super) limits: Limits,
     pub(super) deadlines: Deadlines,
+    /// The memory that the requests of each core may take, in bytes, if that is limited.
+    pub(super) memory: Option<usize>,
     /// How long a drain may take.
     pub(super) drain: Duration,
     /// What there is to balance by, if connections are balanced.
@@ -38,7 +41,10 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(1 << 32);
 
 /// Begins to serve on this core.
 pub(super) fn serve(core: &Core, service: Box<dyn Service>, listeners: Vec<Listener>, setup: Setup) {
-    let Setup { limits, deadlines, drain, loads, access_log } = setup;
+    let Setup { limits, deadlines, memory, drain, loads, access_log } = setup;
+    if let Some(bytes) = memory {
+        memory::limit(core, bytes);
+    }
     let access_log = access_log.map(|log| CoreLog::new(core, log));
     let balances = loads.is_some();
     let places = Places::new(core, &limits, loads);

@@ -7,20 +7,18 @@ use super::linger::{Terms, linger};
 use super::patience::Patience;
 use super::worker::Worker;
 use crate::h1::connection::{Connection as Http, ServerSide};
-use crate::http::respond::plain_status;
+use crate::http::respond::{RETRY_AFTER, plain_status};
 use crate::runtime::{Payload, Transport};
 use http::StatusCode;
 
 /// How much to listen to: the head of a request and the beginning of a body.
 const LINGER_BYTES: usize = 64 << 10;
-/// When to come again, in seconds. A connection's place may become free at any time.
-const RETRY_AFTER: &str = "1";
 
 /// Answers 503 without waiting for a request, since a server that waits for one can be made to wait (RFC 9110 sections
 /// 15.6.4 and 10.2.3).
 pub(super) async fn shed(worker: Rc<Worker>, _place: Shedding, mut stream: impl Transport) {
     let mut patience = Patience::new(&worker.core);
-    let mut response = plain_status(StatusCode::SERVICE_UNAVAILABLE).header("Retry-After", RETRY_AFTER);
+    let mut response = plain_status(StatusCode::SERVICE_UNAVAILABLE).header(RETRY_AFTER.0, RETRY_AFTER.1);
     let mut out = stream.take_buffer();
     let last = ServerSide { keep_alive: false, reads_on: false };
     if Http::new().respond(&mut response, last, &worker.preamble(), &mut out).is_err() {

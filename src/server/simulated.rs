@@ -15,6 +15,6 @@ pub(crate) fn serve(
     listener: Listener,
     (limits, deadlines, drain): (Limits, Deadlines, Duration),
 ) {
-    let setup = Setup { limits, deadlines, drain, loads: None, access_log: None };
+    let setup = Setup { limits, deadlines, memory: None, drain, loads: None, access_log: None };
     serve::serve(core, service, vec![listener], setup);
 }

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::kernel::Kernel;
+use crate::budget::Budget;
 use crate::bytes::{Bytes, Lease, Lender};
 
 /// How long one buffer is: a page, and many a request.
@@ -143,13 +144,18 @@ impl Buffers {
     }
 
     /// Takes over a buffer that the kernel has filled with `len` bytes: a view of it, or a copy if too many
-    /// are lent.
-    pub(super) fn take(&mut self, id: u16, len: usize) -> Bytes {
+    /// are lent. A copy counts for the budget.
+    pub(super) fn take(&mut self, id: u16, len: usize, budget: &Budget) -> Bytes {
         self.offered -= 1;
         let buffer = &self.all[id as usize];
         self.shelf.lent.set(self.shelf.lent.get() + 1);
         let view = Bytes::lent(Lease::new(Rc::clone(buffer) as Rc<dyn Lender>), len);
-        if self.shelf.lent.get() > MOST_LENT { Bytes::from(view.to_vec()) } else { view }
+        if self.shelf.lent.get() > MOST_LENT {
+            let share = budget.take(view.len());
+            Bytes::counted(view.to_vec(), share)
+        } else {
+            view
+        }
     }
 }
 
@@ -188,7 +194,8 @@ mod tests {
             buffers.want_more();
             buffers.give_back();
         }
-        let mut held: Vec<_> = (0..COUNT).map(|id| buffers.take(id, 10)).collect();
+        let budget = Budget::unlimited();
+        let mut held: Vec<_> = (0..COUNT).map(|id| buffers.take(id, 10, &budget)).collect();
         assert_eq!(buffers.shelf.lent.get(), MOST_LENT);
         assert_eq!(
             buffers.shelf.returned.borrow().len(),
@@ -206,7 +213,7 @@ mod tests {
     fn a_view_outlives_the_buffers_it_came_from() {
         let ring = Kernel::new().expect("io_uring");
         let mut buffers = Buffers::new(&ring).expect("a buffer ring");
-        let view = buffers.take(3, 5);
+        let view = buffers.take(3, 5, &Budget::unlimited());
         drop(buffers);
         drop(ring);
         assert_eq!(&view[..], [0; 5]);

@@ -42,6 +42,7 @@ use self::kernel::{Entered, Kernel};
 use self::socket::Socket;
 use super::clock;
 use super::tasks::Tasks;
+use crate::budget::Budget;
 
 pub(super) use self::accept::AcceptorId;
 pub(super) use self::files::{FileId, Finished, JobId, SyncKind, Work, Write};
@@ -71,8 +72,11 @@ pub(crate) struct Ring {
     unsettled: Vec<SocketId>,
     /// Some task waits for such a send, so the next turn must not wait.
     settling_is_awaited: bool,
-    /// Buffers to send from, empty and used again.
+    /// Buffers to send from, empty and used again, and how long they are together.
     spares: Vec<Vec<u8>>,
+    spare_bytes: usize,
+    /// What counts that the kernel has not taken yet, and copies of what has arrived.
+    budget: Budget,
     /// Operations whose last completion is still to come.
     operations: usize,
     beat: Beat,
@@ -167,6 +171,8 @@ impl Ring {
             unsettled: Vec::new(),
             settling_is_awaited: false,
             spares: Vec::new(),
+            spare_bytes: 0,
+            budget: Budget::unlimited(),
             operations: 0,
             beat: Beat::default(),
             bell_rang: false,
@@ -252,17 +258,27 @@ impl Ring {
         }
     }
 
+    /// What counts the memory of this core's requests.
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// An empty buffer to write what is to be sent.
     pub(super) fn take_spare(&mut self) -> Vec<u8> {
-        self.spares.pop().unwrap_or_default()
+        let buffer = self.spares.pop().unwrap_or_default();
+        self.spare_bytes -= buffer.capacity();
+        buffer
     }
 
     /// Takes back a buffer that was not sent.
     pub(super) fn put_spare(&mut self, mut buffer: Vec<u8>) {
         /// Larger ones are the exception, and would hold memory for nothing.
         const LONGEST: usize = 64 << 10;
-        const MOST: usize = 256;
-        if (1..=LONGEST).contains(&buffer.capacity()) && self.spares.len() < MOST {
+        /// What a burst has made beyond this goes back to the allocator.
+        const MOST_BYTES: usize = 2 << 20;
+        let with_it = self.spare_bytes + buffer.capacity();
+        if (1..=LONGEST).contains(&buffer.capacity()) && with_it <= MOST_BYTES {
+            self.spare_bytes = with_it;
             buffer.clear();
             self.spares.push(buffer);
         }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use super::super::tasks::Tasks;
 use super::super::waiter::Waiter;
 use super::{Op, Ring, buffers};
+use crate::budget::Share;
 use crate::bytes::Bytes;
 
 /// Which socket of a ring.
@@ -18,6 +19,8 @@ pub(crate) struct SocketId(pub(super) u32);
 /// How much may have arrived on one connection and not been read. At this much its receive is cancelled, so that the
 /// peer's TCP window closes. The receive is armed again at half; while many buffers are lent, when all was read.
 const MOST_HELD: usize = 64 << 10;
+/// The same where memory is short.
+const MOST_HELD_IF_SHORT: usize = 8 << 10;
 
 /// What a piece counts at the least, however short: it takes a buffer, or memory of its own.
 const LEAST_HELD: usize = 1 << 10;
@@ -58,6 +61,8 @@ pub(super) struct Sending {
     sent: usize,
     /// Whether the kernel holds the first try.
     is_first_try: bool,
+    /// The memory of a buffer that the kernel has not taken at once. Bytes are counted by those who hold them.
+    share: Option<Share>,
 }
 
 /// What the multishot receive is doing.
@@ -156,9 +161,14 @@ impl Ring {
         Some(Ok(bytes))
     }
 
+    /// How much may be held now.
+    fn most_held(&self) -> usize {
+        if self.budget.is_short() { MOST_HELD_IF_SHORT } else { MOST_HELD }
+    }
+
     /// How much may be held for a receive to be armed again.
     fn held_to_go_on(&self) -> usize {
-        if self.buffers.are_scarce() { 0 } else { MOST_HELD / 2 }
+        if self.buffers.are_scarce() { 0 } else { self.most_held() / 2 }
     }
 
     /// Ready when the connection is broken, so that an answer would reach nobody.
@@ -179,7 +189,7 @@ impl Ring {
             // It would fail again; what waits for it is told by `poll_sent`.
             return;
         }
-        socket.sending = Some(Sending { payload, sent: 0, is_first_try: true });
+        socket.sending = Some(Sending { payload, sent: 0, is_first_try: true, share: None });
         self.unsettled.push(id);
         self.push_send(id);
     }
@@ -276,8 +286,9 @@ impl Ring {
 
     pub(super) fn received(&mut self, id: SocketId, done: &cqueue::Entry, last: bool, tasks: &Tasks) {
         let buffer = cqueue::buffer_select(done.flags());
-        let bytes =
-            buffer.map(|buffer| self.buffers.take(buffer, usize::try_from(done.result()).unwrap_or(0)));
+        let bytes = buffer.map(|buffer| {
+            self.buffers.take(buffer, usize::try_from(done.result()).unwrap_or(0), &self.budget)
+        });
         let socket = self.socket(id);
         if let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty() && !socket.abandoned) {
             socket.inbox.push(bytes);
@@ -297,10 +308,12 @@ impl Ring {
         if socket.abandoned {
             return self.close_if_idle(id);
         }
+        let socket = self.socket(id);
         let wake = socket.waits_to_receive || matches!(socket.receive, Receive::Ended(1..));
         let (receive, held) = (socket.receive, socket.inbox.held);
         match receive {
-            Receive::Armed if held >= MOST_HELD => {
+            Receive::Armed if held >= MOST_HELD_IF_SHORT && held >= self.most_held() => {
+                let socket = self.socket(id);
                 socket.receive = Receive::Pausing;
                 let cancel = opcode::AsyncCancel::new(Op::Receive.data(id.0)).build();
                 self.push_for(id, cancel, Op::Cancel);
@@ -318,6 +331,7 @@ impl Ring {
 
     /// A send has completed: in part, or with an error, or it was not the first try.
     pub(super) fn sent(&mut self, id: SocketId, result: i32, tasks: &Tasks) {
+        let budget = self.budget.clone();
         let socket = self.socket(id);
         socket.operations -= 1;
         let Some(sending) = &mut socket.sending else { return };
@@ -331,6 +345,9 @@ impl Ring {
         if !is_whole && socket.send_error.is_none() && !socket.abandoned {
             // MSG_WAITALL makes this rare but for the first try; a signal can still cut a send short.
             if first_try || result > 0 {
+                if let Payload::Buffer(buffer) = &sending.payload {
+                    sending.share.get_or_insert_with(|| budget.take(buffer.capacity()));
+                }
                 return self.push_send(id);
             }
             socket.send_error = Some(libc::EPIPE);
@@ -407,7 +424,7 @@ impl Ring {
 
     fn push_send(&mut self, id: SocketId) {
         let Some(fd) = self.fd(id) else { return };
-        let Some(Sending { payload, sent, is_first_try }) = &self.socket(id).sending else { return };
+        let Some(Sending { payload, sent, is_first_try, .. }) = &self.socket(id).sending else { return };
         let rest = &payload.as_slice()[*sent..];
         let (start, length) = (rest.as_ptr(), u32::try_from(rest.len()).unwrap_or(u32::MAX));
         let (wait, completion) = if *is_first_try {
