@@ -319,3 +319,23 @@ fn a_core_that_sends_and_must_receive_again_does_not_fall_asleep_over_it() {
         }
     }
 }
+
+/// The simulation found this, with seed 24728.
+#[test]
+fn an_answer_is_not_lost_because_the_stream_behind_it_fails_at_once() {
+    let server = Embedded::start(|core: Core| {
+        App::new()
+            .get("/later", async move || {
+                core.sleep(ms(5)).await;
+                "first"
+            })
+            .post("/echo", echo)
+    });
+    for _ in 0..20 {
+        let mut client = server.connect();
+        client.send("GET /later HTTP/1.1\r\nHost: x\r\n\r\n");
+        client.send(post("/echo", "", 171));
+        client.stream().shutdown(std::net::Shutdown::Write).expect("a socket");
+        assert_eq!(client.response().text(), "first");
+    }
+}

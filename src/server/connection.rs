@@ -155,8 +155,7 @@ impl<T: Transport> Connection<T> {
                 }
                 Next::Flush => {
                     // The others have their turn until the kernel has taken what was written.
-                    self.flush().await?;
-                    self.sent().await?;
+                    self.flush_and_wait().await?;
                     self.room_in_turn().await;
                 }
                 Next::Answer(answering, id) => {

@@ -38,6 +38,9 @@ impl<T: Transport> Connection<T> {
                 // An answer with another behind it has an end of its own.
                 self.current.streams = !self.http.keep_alive();
                 if sent.is_err() {
+                    // The answers before are whole and may wait in the same buffer. A peer that is gone, or takes
+                    // nothing, ends this at once.
+                    let _ = self.flush_and_wait().await;
                     self.stream.reset_at_end();
                 }
                 sent?;
@@ -83,8 +86,7 @@ impl<T: Transport> Connection<T> {
             self.send_bytes(piece).await?;
             self.take_buffer();
             encoder.after_piece(&mut self.out);
-            self.flush().await?;
-            self.sent().await?;
+            self.flush_and_wait().await?;
         }
         let trailers = if encoder.takes_trailers() {
             catch_unwind(AssertUnwindSafe(|| body.make_trailers())).map_err(|_| Cut)?
@@ -122,6 +124,12 @@ impl<T: Transport> Connection<T> {
                 };
             }
         }
+    }
+
+    /// Sends what was written, and waits until the kernel has taken it.
+    pub(super) async fn flush_and_wait(&mut self) -> Result<(), Cut> {
+        self.flush().await?;
+        self.sent().await
     }
 
     /// Begins to send what was written, when the send before has ended.
