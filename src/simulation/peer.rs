@@ -24,6 +24,8 @@ pub(super) struct Peer {
     pub(super) sent: Vec<u64>,
     pub(super) last_write: u64,
     pub(super) last_answer: u64,
+    /// When the first byte of that answer came.
+    pub(super) answer_began: u64,
     /// When something was read last.
     pub(super) last_read: u64,
     /// It reads everything now, however it has read before.
@@ -63,6 +65,7 @@ impl Peer {
             sent: Vec::new(),
             last_write: 0,
             last_answer: 0,
+            answer_began: 0,
             last_read: 0,
             reads_all: false,
             awaits: None,
@@ -185,6 +188,9 @@ impl Peer {
             self.next_read = net.now + pause;
             match net.peer_reads(link, most) {
                 Heard::Bytes(bytes) => {
+                    if !self.is_within_answer() {
+                        self.answer_began = net.now;
+                    }
                     self.reader.take(&bytes);
                     self.take_answers(net, rules)?;
                 }

@@ -148,6 +148,15 @@ impl Peer {
             // What it sends behind its last request is not read.
             return Ok(());
         }
+        let [_, unsent_body, _] = self.marks(self.sent.len());
+        if self.is_within_answer()
+            && self.reset
+            && !is_prompt
+            && self.has_been_slow(self.sent.len(), unsent_body, net, rules)
+        {
+            // The reset is for the request that does not come whole, and takes answers along that were not read.
+            return Ok(());
+        }
         if self.is_within_answer() {
             return Err(format!("the connection ends within the answer to request {}", self.answered));
         }
@@ -167,9 +176,9 @@ impl Peer {
         let [start, ..] = self.marks(self.answered);
         let last = if is_prompt { self.last_answer.max(self.last_write) } else { self.last_write };
         let may_end = match self.written {
-            // One deadline for all of a body that is not wanted.
+            // One deadline for all of a body that is not wanted. Its time runs while a long answer is still on its way.
             written if written < start => {
-                at_least(self.last_answer.min(self.last_write), rules.body_at_least())
+                at_least(self.answer_began.min(self.last_write), rules.body_at_least())
             }
             written if written > start => false,
             _ if self.answered == 0 => {
