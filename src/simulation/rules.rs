@@ -152,7 +152,7 @@ impl Peer {
         if self.is_within_answer()
             && self.reset
             && !is_prompt
-            && self.has_been_slow(self.sent.len(), unsent_body, net, rules)
+            && (self.finished || self.has_been_slow(self.sent.len(), unsent_body, net, rules))
         {
             // The reset is for the request that does not come whole, and takes answers along that were not read.
             return Ok(());
